@@ -1,0 +1,23 @@
+"""Turn seeds into pseudo-masks (dense CRF by default) and score them where there is truth.
+
+Examples:
+    python scripts/make_masks.py run=mine
+    python scripts/make_masks.py run=mine masks=confident
+    python scripts/make_masks.py run=mine masks=threshold masks.threshold=0.4
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from wsss.pipeline.cli import run_script
+from wsss.pipeline.make_masks import make_masks
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def main(options: DictConfig) -> None:
+    """One step."""
+    run_script(options, make_masks, next_command="train_seg.py")
+
+
+if __name__ == "__main__":
+    main()

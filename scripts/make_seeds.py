@@ -1,0 +1,23 @@
+"""Export the train images' localisation maps (seeds) and score them where there is truth.
+
+Examples:
+    python scripts/make_seeds.py run=mine
+    python scripts/make_seeds.py run=mine "cam.scales=[0.5,1,1.5]" cam.flip=false
+    python scripts/make_seeds.py run=mine "cam.seed=[cam]" overwrite=true
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from wsss.pipeline.cli import run_script
+from wsss.pipeline.make_seeds import make_seeds
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def main(options: DictConfig) -> None:
+    """One step."""
+    run_script(options, make_seeds, next_command="make_masks.py")
+
+
+if __name__ == "__main__":
+    main()

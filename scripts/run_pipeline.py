@@ -1,0 +1,30 @@
+"""The whole pipeline: classifier, ReCAM, seeds, masks, segmenter, report. Finished steps are skipped.
+
+Examples:
+    python scripts/run_pipeline.py experiment=demo
+    python scripts/run_pipeline.py run=mine data.root=path/to/VOC2012
+    python scripts/run_pipeline.py run=mine recam=none masks=confident
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from wsss.pipeline.cli import print_results, run_script
+from wsss.pipeline.run import Run
+from wsss.pipeline.run_all import run_pipeline
+
+
+def run_and_show(run: Run) -> None:
+    """All steps, then the table."""
+    run_pipeline(run)
+    print_results(run)
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def main(options: DictConfig) -> None:
+    """Everything."""
+    run_script(options, run_and_show)
+
+
+if __name__ == "__main__":
+    main()

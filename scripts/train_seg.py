@@ -1,0 +1,23 @@
+"""Train DeepLab v3+ on the pseudo-masks and score it on the val images.
+
+Examples:
+    python scripts/train_seg.py run=mine
+    python scripts/train_seg.py run=mine segmenter.supervised_twin=true
+    python scripts/train_seg.py run=mine segmenter.init=classifier segmenter.epochs=20
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from wsss.pipeline.cli import run_script
+from wsss.pipeline.train_segmenter import train_segmenters
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def main(options: DictConfig) -> None:
+    """One step, or two with the supervised twin."""
+    run_script(options, train_segmenters, next_command="report.py")
+
+
+if __name__ == "__main__":
+    main()

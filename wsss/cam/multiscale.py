@@ -1,0 +1,42 @@
+"""Multi-scale + flip: the sums by which the field turns many maps of one image into one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wsss.cam.functions import normalize, resize
+
+
+def strided_size(size: tuple[int, int], stride: int = 4) -> tuple[int, int]:
+    """Cells of a map at `stride`: ceil(H / stride), ceil(W / stride)."""
+    return ((size[0] - 1) // stride + 1, (size[1] - 1) // stride + 1)
+
+
+def with_flips(images: Tensor) -> Tensor:
+    """Append the horizontally flipped images: (B, 3, H, W) -> (2B, 3, H, W). Inverse: `merge_flips`."""
+    return torch.cat([images, images.flip(-1)])
+
+
+def merge_flips(maps: Tensor) -> Tensor:
+    """Add the maps of flipped images, flipped back: (2B, K, h, w) -> (B, K, h, w). A sum, as published (IRN)."""
+    straight, flipped = maps.chunk(2)
+    return straight + flipped.flip(-1)
+
+
+def sum_scales(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Resize the maps (…, h_i, w_i) of each scale to one size and add them, as published (IRN)."""
+    return torch.stack([resize(m, size) for m in maps]).sum(dim=0)
+
+
+def published_maps(maps: Sequence[Tensor], size: tuple[int, int], *, stride: int = 16) -> tuple[Tensor, Tensor]:
+    """IRN's and ReCAM's two outputs from the flip-merged maps (K, h_i, w_i) of each scale.
+
+    Returns:
+        The stride-4 maps (K, ceil(H/4), ceil(W/4)), and the maps at image size (K, H, W): resized to the next multiple
+        of `stride` and cut, not resized to `size`. Both are divided by (own maximum + 1e-5).
+    """
+    rows, columns = strided_size(size, stride)
+    padded = sum_scales(maps, (rows * stride, columns * stride))
+    cut = padded[..., : size[0], : size[1]]
+    return normalize(sum_scales(maps, strided_size(size)), eps=1e-5), normalize(cut, eps=1e-5)

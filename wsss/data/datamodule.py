@@ -1,0 +1,69 @@
+"""Loaders: shuffled crops for training, whole images grouped by size for everything else."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from wsss.data.voc import Sample, VOCDataset, collate
+
+
+class TrainValData(pl.LightningDataModule):
+    """Training and validation loaders of one step.
+
+    Args:
+        train: data set with a training transform of one output size.
+        val: data set whose items may differ in size; batched by size unless `val_same_size`.
+        batch_size: images a step.
+        num_workers: loader processes; 0 loads in the main process.
+        val_same_size: whether the validation transform makes all sizes equal.
+    """
+
+    def __init__(
+        self, train: VOCDataset, val: VOCDataset, *, batch_size: int, num_workers: int = 0, val_same_size: bool = True
+    ) -> None:
+        super().__init__()
+        self.train, self.val = train, val
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.val_same_size = val_same_size
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled; the last, incomplete batch is left out unless it is the only one."""
+        return DataLoader(
+            self.train,
+            batch_size=self.batch_size,
+            shuffle=True,
+            drop_last=len(self.train) >= self.batch_size,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """In order, or in order of size."""
+        if self.val_same_size:
+            return DataLoader(self.val, batch_size=self.batch_size, collate_fn=collate, num_workers=self.num_workers)
+        return size_loader(self.val, batch_size=self.batch_size, num_workers=self.num_workers)
+
+
+def size_loader(dataset: VOCDataset, *, batch_size: int, num_workers: int = 0) -> DataLoader[Sample]:
+    """Loader over whole images in batches of one size; the order depends on the data alone."""
+    batches = size_batches(dataset, batch_size)
+    return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=num_workers)
+
+
+def size_batches(dataset: VOCDataset, batch_size: int) -> list[list[int]]:
+    """Indices grouped by image size (read from the headers), at most `batch_size` in a group."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, image_id in enumerate(dataset.ids):
+        with Image.open(dataset.description.image_path(image_id)) as image:
+            groups[image.size].append(index)
+    return [chunk for _, group in sorted(groups.items()) for chunk in _chunks(group, batch_size)]
+
+
+def _chunks(items: Sequence[int], size: int) -> list[list[int]]:
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]

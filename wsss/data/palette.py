@@ -1,0 +1,29 @@
+"""Label maps as palette PNGs, coloured as VOC colours them."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wsss.writing import whole_file
+
+
+def palette() -> NDArray[np.uint8]:
+    """VOC's colours (256, 3): the bits of a label value dealt out to red, green and blue, high bits first."""
+    colors = np.zeros((256, 3), np.uint8)
+    for label in range(256):
+        for bit in range(8):
+            for channel in range(3):
+                colors[label, channel] |= ((label >> (3 * bit + channel)) & 1) << (7 - bit)
+    return colors
+
+
+def save_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+    """Write a label map (H, W) as palette PNG, whole or not at all."""
+    image = Image.fromarray(mask, mode="P") if mask.dtype == np.uint8 else None
+    if image is None or mask.ndim != 2:
+        raise ValueError(f"expected a uint8 label map (H, W), got {mask.dtype} {mask.shape}")
+    image.putpalette(palette().tobytes())
+    with whole_file(path) as file:
+        image.save(file, format="PNG")

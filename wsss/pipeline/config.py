@@ -1,0 +1,272 @@
+"""Every option of the pipeline, with its type and default.
+
+The YAML groups under conf/ override these by name; an unknown key or a value of the wrong type is refused before any
+work starts.
+"""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+
+@dataclass
+class DataConfig:
+    """A data set in VOC layout and the parts its splits play.
+
+    Attributes:
+        root: folder of the data set.
+        name: how reports call it; default: the folder's name.
+        classes: names without background; default: `classes.txt` of the folder, else VOC's twenty.
+        labels: source of image-level labels: xml, masks, or auto (xml where there is an Annotations folder).
+        mask_folder: ground-truth masks.
+        train: split whose image labels train the networks and whose images get seeds and masks.
+        score: split (part of `train`) on which seeds and masks are scored; default: `train`.
+        val: split the segmenter is scored on.
+    """
+
+    root: str = MISSING
+    name: str | None = None
+    classes: list[str] | None = None
+    labels: str = "auto"
+    mask_folder: str = "SegmentationClass"
+    train: str = "train"
+    score: str | None = None
+    val: str = "val"
+
+
+@dataclass
+class BackboneConfig:
+    """See `wsss.models.build_backbone`."""
+
+    name: str = "resnet50"
+    weights: str = "imagenet"
+    output_stride: int = 16
+    frozen_stages: list[str] = field(default_factory=list)
+    freeze_norm: bool = False
+
+
+@dataclass
+class AugmentConfig:
+    """See `wsss.data.train_transform`."""
+
+    crop: int = MISSING
+    resize_long: list[int] | None = None
+    scale: list[float] | None = None
+    flip: bool = True
+    color_jitter: float = 0.0
+
+
+@dataclass
+class OptimizerConfig:
+    """See `wsss.tasks.make_optimizer` and `wsss.tasks.optim.PolyTask`.
+
+    Attributes:
+        lr: learning rate of the backbone (and of FC1 in the ReCAM step).
+        head_lr_factor: learning rate of the head over `lr`.
+        warmup: steps of linear rise.
+    """
+
+    name: str = "adamw"
+    lr: float = MISSING
+    head_lr_factor: float = 10.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    poly_power: float = 0.9
+    warmup: int = 0
+
+
+@dataclass
+class ClassifierConfig:
+    """First step: the classifier."""
+
+    epochs: int = 5
+    batch_size: int = 16
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+@dataclass
+class ReCAMConfig:
+    """Second step: the ReCAM head, trained from the classifier.
+
+    Attributes:
+        enabled: `recam=none` leaves the step out; seeds then come from the classifier.
+        sce_weight: λ.
+        fc2_init: `zero` or `default` (torch's).
+        control: also train the control, as many extra epochs of BCE alone, and score its CAM.
+        augment: default: the classifier's.
+    """
+
+    enabled: bool = True
+    epochs: int = 2
+    batch_size: int = 16
+    sce_weight: float = 1.0
+    fc2_init: str = "zero"
+    control: bool = False
+    augment: AugmentConfig | None = None
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+@dataclass
+class CamConfig:
+    """Seeds.
+
+    Attributes:
+        seed: kinds of map that are averaged to be the pipeline's seed: cam, recam (W1∘ReLU(W2)), recam_w1w2 (published),
+            recam_fc1, layer_cam. Without ReCAM, `recam…` falls out and `layer_cam` is the classifier's.
+        extra: kinds exported and scored beside them, for comparison.
+        scales: resize factors of the multi-scale maps.
+        flip: add the mirrored image at every scale.
+        resize_long: longer side of the base image in pixels; default: the image's own size.
+        layer_stages: stages LayerCAM is drawn from.
+        layer_scales: resize factors for LayerCAM.
+        fusion: how LayerCAM's stages are joined, mean or max.
+        tanh_stages: stages scaled by tanh before fusion (LayerCAM's eq. 9).
+        batch_size: images of one size that go through the network together.
+        thresholds: number of background thresholds of the sweep, evenly spaced over [0, 1).
+    """
+
+    seed: list[str] = field(default_factory=lambda: ["recam", "layer_cam"])
+    extra: list[str] = field(default_factory=lambda: ["cam", "recam_w1w2", "recam_fc1"])
+    scales: list[float] = field(default_factory=lambda: [0.5, 1.0, 1.5, 2.0])
+    flip: bool = True
+    resize_long: int | None = None
+    layer_stages: list[str] = field(default_factory=lambda: ["stage3", "stage4", "stage5"])
+    layer_scales: list[float] = field(default_factory=lambda: [1.0])
+    fusion: str = "mean"
+    tanh_stages: list[str] = field(default_factory=list)
+    batch_size: int = 16
+    thresholds: int = 100
+
+
+@dataclass
+class CRFConfig:
+    """See `wsss.masks.CRFParams`."""
+
+    iterations: int = 10
+    gt_prob: float = 0.7
+    gaussian_sxy: float = 3.0
+    gaussian_compat: float = 3.0
+    bilateral_sxy: float = 50.0
+    bilateral_srgb: float = 10.0
+    bilateral_compat: float = 10.0
+
+
+@dataclass
+class MasksConfig:
+    """Pseudo-masks.
+
+    Attributes:
+        kind: crf, confident (two CRF passes, uncertain pixels void) or threshold.
+        threshold: background threshold; default: chosen without truth, mean of Otsu's over the images.
+        fg_margin: confident: added to the threshold for the foreground pass.
+        bg_margin: confident: subtracted from it for the background pass.
+        oracle: also make masks at these offsets from the threshold and score them; the best is reported as the oracle.
+        jobs: processes.
+    """
+
+    kind: str = "crf"
+    threshold: float | None = None
+    fg_margin: float = 0.1
+    bg_margin: float = 0.1
+    oracle: list[float] = field(default_factory=list)
+    jobs: int = -1
+    crf: CRFConfig = field(default_factory=CRFConfig)
+
+
+@dataclass
+class SegmenterConfig:
+    """Last step: DeepLab v3+ on the pseudo-masks.
+
+    Attributes:
+        init: backbone weights from `imagenet` (see backbone.weights) or from the run's `classifier` (its ReCAM network
+            where there is one).
+        output_stride: default: the backbone's.
+        supervised_twin: also train the same network on the true masks, as the bound it is compared with.
+    """
+
+    epochs: int = 6
+    batch_size: int = 16
+    init: str = "imagenet"
+    output_stride: int | None = None
+    channels: int = 256
+    atrous_rates: list[int] = field(default_factory=lambda: [6, 12, 18])
+    skip_stage: str = "stage2"
+    skip_channels: int = 48
+    supervised_twin: bool = False
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+
+@dataclass
+class TrainerConfig:
+    """Hardware and loops; none of it changes what is computed, so none of it makes a finished step stale.
+
+    Attributes:
+        accelerator: as Lightning: auto, cpu, gpu.
+        devices: as Lightning: auto, or a number.
+        precision: as Lightning, or `auto`: bf16-mixed where the hardware is fast at it, else 32-true.
+        num_workers: loader processes.
+        threads: torch's CPU threads; default: torch's own choice.
+        progress: bars, when standard output is a terminal.
+    """
+
+    accelerator: str = "auto"
+    devices: str = "auto"
+    precision: str = "auto"
+    num_workers: int = 1
+    threads: int | None = None
+    progress: bool = True
+
+
+@dataclass
+class LoggerConfig:
+    """Where curves go.
+
+    Attributes:
+        csv: `metrics.csv` in the step's folder.
+        tensorboard: TensorBoard files in the step's folder; needs the extra `tracking`.
+    """
+
+    csv: bool = True
+    tensorboard: bool = True
+
+
+@dataclass
+class ReportConfig:
+    """The HTML page.
+
+    Attributes:
+        num_images: images in each gallery.
+    """
+
+    num_images: int = 12
+
+
+@dataclass
+class Config:
+    """A whole run.
+
+    Attributes:
+        run: name of the run; all of its outputs lie in `outputs/<run>`.
+        outputs: folder of the runs.
+        seed: random seed.
+        overwrite: redo a step whose options have changed, instead of refusing.
+        limit_images: use the first so many images of each split only.
+    """
+
+    run: str = "default"
+    outputs: str = "outputs"
+    seed: int = 0
+    overwrite: bool = False
+    limit_images: int | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    recam: ReCAMConfig = field(default_factory=ReCAMConfig)
+    cam: CamConfig = field(default_factory=CamConfig)
+    masks: MasksConfig = field(default_factory=MasksConfig)
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)

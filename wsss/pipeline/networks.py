@@ -1,0 +1,83 @@
+"""Networks of a run: built from its options, kept in and read from its folder."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wsss.models import Backbone, Classifier, DeepLabV3Plus, ReCAMClassifier, build_backbone
+from wsss.models.files import backbone_of, read_model, save_model
+from wsss.pipeline.config import BackboneConfig, Config, SegmenterConfig
+from wsss.pipeline.run import Run
+
+
+def new_classifier(config: Config, num_classes: int) -> Classifier:
+    """A classifier with the backbone's initial weights."""
+    return Classifier(build_backbone(**asdict(config.backbone)), num_classes)
+
+
+def new_recam(config: Config, classifier: Classifier) -> ReCAMClassifier:
+    """A ReCAM network that starts as the trained classifier."""
+    num_classes = classifier.fc1.out_channels
+    network = ReCAMClassifier(classifier.backbone, num_classes, fc2_init=config.recam.fc2_init)  # type: ignore[arg-type]
+    network.fc1.load_state_dict(classifier.fc1.state_dict())
+    return network
+
+
+def save_classifier(run: Run, path: Path, network: Classifier) -> None:
+    """Keep a classifier or ReCAM network as a model file."""
+    kind = "recam" if isinstance(network, ReCAMClassifier) else "classifier"
+    settings = {"backbone": _plain_backbone(run.config.backbone)}
+    save_model(path, network, kind=kind, network=settings, classes=list(run.data.classes))
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Read a classifier or ReCAM network."""
+    file = read_model(path, kinds=("classifier", "recam"))
+    cls = ReCAMClassifier if file.kind == "recam" else Classifier
+    network = cls(backbone_of(file), len(file.classes))
+    network.load_state_dict(file.state_dict)
+    return network
+
+
+def new_segmenter(run: Run) -> DeepLabV3Plus:
+    """A segmenter whose backbone starts from ImageNet or from the run's newest classifier."""
+    config = run.config.segmenter
+    backbone = build_backbone(**_segmenter_backbone(run.config))
+    if config.init == "classifier":
+        backbone.load_state_dict(trained_backbone(run).state_dict())
+    return DeepLabV3Plus(backbone, run.data.num_classes + 1, **_head(config))
+
+
+def trained_backbone(run: Run) -> Backbone:
+    """Backbone of the run's ReCAM network, or of its classifier where there is none."""
+    step = "recam" if run.config.recam.enabled else "classifier"
+    return load_classifier(run.folder / step / "model.pt").backbone
+
+
+def save_segmenter(run: Run, path: Path, network: DeepLabV3Plus) -> None:
+    """Keep a segmenter as a model file, for `wsss.load_segmenter`."""
+    backbone = {**_segmenter_backbone(run.config), "weights": "none"}
+    settings = {"backbone": backbone, **_head(run.config.segmenter)}
+    save_model(path, network, kind="segmenter", network=settings, classes=list(run.data.classes))
+
+
+def _segmenter_backbone(config: Config) -> dict[str, Any]:
+    options = asdict(config.backbone)
+    if config.segmenter.output_stride is not None:
+        options["output_stride"] = config.segmenter.output_stride
+    if config.segmenter.init == "classifier":
+        options["weights"] = "none"
+    return options
+
+
+def _plain_backbone(config: BackboneConfig) -> dict[str, Any]:
+    return {**asdict(config), "weights": "none"}
+
+
+def _head(config: SegmenterConfig) -> dict[str, Any]:
+    return {
+        "channels": config.channels,
+        "atrous_rates": list(config.atrous_rates),
+        "skip_stage": config.skip_stage,
+        "skip_channels": config.skip_channels,
+    }

@@ -1,0 +1,266 @@
+"""A run: one folder, its data, and steps that know whether they are finished.
+
+A step's manifest records its own options, the fingerprint of those options and of the steps it builds on, and its
+figures. A finished step with the same fingerprint is skipped; one with another is refused, so that the outputs of two
+configurations never mix, or redone with `overwrite=true`.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+import wsss
+from wsss.data import DataDescription, check_images, describe, label_table, read_split
+from wsss.errors import InputError
+from wsss.pipeline.config import Config
+
+log = logging.getLogger(__name__)
+
+Protocol = Mapping[str, object]
+
+
+class Run:
+    """Folder, options and data of one run.
+
+    Args:
+        config: all options.
+
+    Raises:
+        InputError: if the data or an option is at fault.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = Path(config.outputs) / config.run
+        data = config.data
+        self.data: DataDescription = describe(
+            data.root, name=data.name, classes=data.classes, labels=data.labels, mask_folder=data.mask_folder
+        )
+        self.train_ids = self._ids(data.train)
+        self.score_ids = self._ids(data.score or data.train)
+        self.val_ids = self._ids(data.val)
+        outside = set(self.score_ids) - set(self.train_ids)
+        if outside:
+            raise InputError(f"data.score={data.score}: image {min(outside)} is not in data.train={data.train}")
+
+    def _ids(self, split: str) -> list[str]:
+        return read_split(self.data, split)[: self.config.limit_images]
+
+    @cached_property
+    def train_labels(self) -> torch.Tensor:
+        """Image-level labels of the train split, multi-hot."""
+        return label_table(self.data, self.train_ids)
+
+    @cached_property
+    def val_labels(self) -> torch.Tensor:
+        """Image-level labels of the val split, multi-hot."""
+        return label_table(self.data, self.val_ids)
+
+    @cached_property
+    def has_train_truth(self) -> bool:
+        """Whether seeds and masks can be scored."""
+        return self.data.has_masks(self.score_ids)
+
+    @cached_property
+    def has_val_truth(self) -> bool:
+        """Whether the segmenter can be scored."""
+        return self.data.has_masks(self.val_ids)
+
+    def check_data(self) -> None:
+        """Look at every image, label and mask before the first long step; remembered until a file changes.
+
+        Raises:
+            InputError: for the first faulty file.
+        """
+        stamp = self.folder / "data_check.json"
+        ids = sorted({*self.train_ids, *self.val_ids})
+        state = {"files": _files_fingerprint(self.data, ids), "data": asdict(self.config.data)}
+        if stamp.exists() and json.loads(stamp.read_text()) == state:
+            return
+        with_truth = {*self.score_ids} if self.has_train_truth else set()
+        with_truth |= {*self.val_ids} if self.has_val_truth else set()
+        start = time.monotonic()
+        check_images(self.data, sorted(with_truth), masks=True)
+        check_images(self.data, sorted(set(ids) - with_truth), masks=False)
+        write_json(stamp, state)
+        log.info("data: %d images of %s looked at in %.0f s", len(ids), self.data.name, time.monotonic() - start)
+
+    def step(self, name: str, settings: Mapping[str, object], inputs: Sequence[str] = ()) -> "Step":
+        """A step of this run; see `Step`."""
+        settings = {
+            **settings,
+            "data": asdict(self.config.data),
+            "images": _hash(self.train_ids + self.score_ids + self.val_ids),
+            "seed": self.config.seed,
+        }
+        return Step(self, name, settings, inputs)
+
+    def write_results(self) -> dict[str, float]:
+        """Collect the figures of all finished steps into results.json and protocols.json."""
+        results: dict[str, float] = {}
+        protocols: dict[str, Protocol] = {}
+        for path in sorted(self.folder.glob("*/manifest.json"), key=lambda p: p.stat().st_mtime):
+            manifest = json.loads(path.read_text())
+            if manifest["state"] == "done":
+                results |= manifest["figures"]
+                protocols |= manifest["protocols"]
+                results[f"time/{manifest['step']}_s"] = manifest["seconds"]
+        write_json(self.folder / "results.json", results)
+        write_json(self.folder / "protocols.json", protocols)
+        return results
+
+    def save_config(self) -> None:
+        """Keep the resolved options beside the outputs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
+
+
+class Step:
+    """One step of a run: a folder, a manifest, figures.
+
+    Attributes:
+        folder: where its outputs go.
+        figures: numbers for results.json.
+        protocols: how each number came about.
+    """
+
+    def __init__(self, run: Run, name: str, settings: Mapping[str, object], inputs: Sequence[str]) -> None:
+        self.run, self.name = run, name
+        self.folder = run.folder / name
+        self.manifest_path = self.folder / "manifest.json"
+        self.settings = json.loads(json.dumps(settings))  # as it will be read back
+        self.inputs = {step: self._fingerprint_of(step) for step in inputs}
+        self.fingerprint = _hash([self.settings, self.inputs])
+        self.figures: dict[str, float] = {}
+        self.protocols: dict[str, Protocol] = {}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the outputs are whole and made with these very options."""
+        manifest = self._manifest()
+        return manifest is not None and manifest["state"] == "done" and manifest["fingerprint"] == self.fingerprint
+
+    @contextmanager
+    def working(self) -> Iterator["Step"]:
+        """Make the folder ready, and record the figures when the work inside ends without an error."""
+        manifest = self._manifest()
+        if manifest is not None and manifest["fingerprint"] != self.fingerprint:
+            change = _first_difference(manifest, {"settings": self.settings, "inputs": self.inputs})
+            if not self.run.config.overwrite:
+                raise InputError(
+                    f"{self.folder}: made with other options ({change}); choose another run=<name>, "
+                    "or redo the step with overwrite=true"
+                )
+            log.info("%s: %s; made anew", self.name, change)
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.run.save_config()
+        self._write("running", seconds=0.0)
+        start = time.monotonic()
+        yield self
+        self._write("done", seconds=round(time.monotonic() - start, 1))
+        self.run.write_results()
+
+    def add_figure(self, key: str, value: float, **protocol: object) -> None:
+        """Record a figure for results.json with the protocol it was measured by."""
+        self.figures[key] = round(float(value), 4)
+        self.protocols[key] = {"data": self.run.data.name, **protocol}
+
+    def _fingerprint_of(self, step: str) -> str:
+        path = self.run.folder / step / "manifest.json"
+        manifest = json.loads(path.read_text()) if path.exists() else None
+        if manifest is None or manifest["state"] != "done":
+            script = SCRIPT_OF[step]
+            raise InputError(
+                f"{path.parent}: not finished; run `python scripts/{script} run={self.run.config.run}` first"
+            )
+        return str(manifest["fingerprint"])
+
+    def _manifest(self) -> dict[str, Any] | None:
+        if not self.manifest_path.exists():
+            return None
+        manifest: dict[str, Any] = json.loads(self.manifest_path.read_text())
+        return manifest
+
+    def _write(self, state: str, *, seconds: float) -> None:
+        manifest = {
+            "step": self.name,
+            "state": state,
+            "fingerprint": self.fingerprint,
+            "settings": self.settings,
+            "inputs": self.inputs,
+            "figures": self.figures,
+            "protocols": self.protocols,
+            "seconds": seconds,
+            "versions": {"wsss": wsss.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        }
+        write_json(self.manifest_path, manifest)
+
+
+SCRIPT_OF = {
+    "classifier": "train_cls.py",
+    "recam": "train_cls.py",
+    "control": "train_cls.py",
+    "seeds": "make_seeds.py",
+    "masks": "make_masks.py",
+    "segmenter": "train_seg.py",
+    "segmenter_supervised": "train_seg.py",
+}
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _files_fingerprint(data: DataDescription, ids: Sequence[str]) -> str:
+    """Sizes and times of all files, so that a look at the data is repeated only when one has changed."""
+    paths = [path for i in ids for path in (data.image_path(i), data.mask_path(i), data.annotation_path(i))]
+    states = [(str(p), s.st_size, s.st_mtime_ns) if (s := _stat(p)) else (str(p), 0, 0) for p in paths]
+    return _hash(states)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
+    """Name one option that differs, `masks.crf.srgb 5 → 10`."""
+    for key in sorted({*old, *new} if prefix else {*new}):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            return _first_difference(before, after, f"{prefix}{key}.")
+        name = f"{prefix}{key}".removeprefix("settings.")
+        return f"step {key} was redone" if prefix == "inputs." else f"{name} {before} → {after}"
+    return "another version"

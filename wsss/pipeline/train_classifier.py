@@ -1,0 +1,99 @@
+"""Steps `classifier`, `recam` and `control`: networks from image labels."""
+
+import logging
+from dataclasses import asdict
+
+from wsss.data import TrainValData, VOCDataset, center_transform
+from wsss.models import Classifier
+from wsss.pipeline.config import AugmentConfig
+from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, save_classifier
+from wsss.pipeline.run import Run, Step
+from wsss.pipeline.training import augmentation, fit, optimizer_options, prepare
+from wsss.tasks import ClassifierTask, ReCAMTask
+
+log = logging.getLogger(__name__)
+
+
+def classifier_step(run: Run) -> Step:
+    """The step's identity: its options."""
+    config = run.config
+    return run.step("classifier", {"backbone": asdict(config.backbone), "classifier": asdict(config.classifier)})
+
+
+def recam_step(run: Run, *, control: bool = False) -> Step:
+    """The step's identity: its options and the classifier. The control differs in λ = 0 alone."""
+    settings = asdict(run.config.recam)
+    del settings["control"]
+    if control:
+        settings["sce_weight"] = 0.0
+    return run.step("control" if control else "recam", {"recam": settings}, ["classifier"])
+
+
+def train_classifier(run: Run) -> Step:
+    """Train the classifier with BCE; writes `classifier/model.pt`."""
+    step = classifier_step(run)
+    if step.is_finished:
+        log.info("classifier: finished before, kept")
+        return step
+    run.check_data()
+    prepare(run.config)
+    options = run.config.classifier
+    network = new_classifier(run.config, run.data.num_classes)
+    with step.working():
+        task = ClassifierTask(network, **optimizer_options(options.optimizer))
+        _fit(run, step, task, network, options.augment, epochs=options.epochs, batch_size=options.batch_size)
+    return step
+
+
+def train_recam(run: Run, *, control: bool = False) -> Step:
+    """Train the ReCAM head and the network below it; writes `recam/model.pt` (or `control/model.pt`, λ = 0)."""
+    step = recam_step(run, control=control)
+    if step.is_finished:
+        log.info("%s: finished before, kept", step.name)
+        return step
+    run.check_data()
+    prepare(run.config)
+    options = run.config.recam
+    network = new_recam(run.config, load_classifier(run.folder / "classifier" / "model.pt"))
+    augment = options.augment or run.config.classifier.augment
+    with step.working():
+        sce_weight = 0.0 if control else options.sce_weight
+        task = ReCAMTask(network, sce_weight=sce_weight, **optimizer_options(options.optimizer))
+        _fit(run, step, task, network, augment, epochs=options.epochs, batch_size=options.batch_size)
+    return step
+
+
+def _fit(
+    run: Run,
+    step: Step,
+    task: ClassifierTask,
+    network: Classifier,
+    augment: AugmentConfig,
+    *,
+    epochs: int,
+    batch_size: int,
+) -> None:
+    data = TrainValData(
+        VOCDataset(run.data, run.train_ids, run.train_labels, transform=augmentation(augment)),
+        VOCDataset(run.data, run.val_ids, run.val_labels, transform=center_transform(augment.crop)),
+        batch_size=batch_size,
+        num_workers=run.config.trainer.num_workers,
+    )
+    trainer = fit(run.config, task, data, step.folder, epochs=epochs)
+    save_classifier(run, step.folder / "model.pt", network)
+    step.add_figure(
+        f"{step.name}/val_map",
+        100 * float(trainer.callback_metrics["val/map"]),
+        split=run.config.data.val,
+        images=len(run.val_ids),
+        crop=augment.crop,
+    )
+
+
+def train_classifiers(run: Run) -> None:
+    """Steps `classifier` and, unless left out, `recam` and its `control`."""
+    train_classifier(run)
+    if run.config.recam.enabled:
+        train_recam(run)
+        if run.config.recam.control:
+            train_recam(run, control=True)

@@ -1,0 +1,102 @@
+"""Steps `segmenter` and `segmenter_supervised`: DeepLab on pseudo-masks, and its twin on the true ones."""
+
+import logging
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from wsss.data import TrainValData, VOCDataset, eval_transform, read_image, read_mask, save_mask
+from wsss.errors import InputError
+from wsss.metrics import confusion_matrix, iou
+from wsss.models import DeepLabV3Plus, load_segmenter
+from wsss.pipeline.make_seeds import write_iou
+from wsss.pipeline.networks import new_segmenter, save_segmenter
+from wsss.pipeline.run import Run, Step
+from wsss.pipeline.training import augmentation, autocast, device_of, fit, optimizer_options, prepare
+from wsss.tasks import SegmenterTask
+
+log = logging.getLogger(__name__)
+
+
+def segmenter_step(run: Run, *, supervised: bool = False) -> Step:
+    """The step's identity: its options, and the masks or the classifier it starts from."""
+    settings = asdict(run.config.segmenter)
+    del settings["supervised_twin"]
+    inputs = [] if supervised else ["masks"]
+    if run.config.segmenter.init == "classifier":
+        inputs.append("recam" if run.config.recam.enabled else "classifier")
+    name = "segmenter_supervised" if supervised else "segmenter"
+    return run.step(name, {"backbone": asdict(run.config.backbone), "segmenter": settings}, inputs)
+
+
+def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
+    """Train on the pseudo-masks (or on the truth); writes `model.pt`, the val predictions, and scores them."""
+    config = run.config.segmenter
+    if config.init not in ("imagenet", "classifier"):
+        raise InputError(f"segmenter.init={config.init!r}: expected imagenet or classifier")
+    if supervised and not run.has_train_truth:
+        raise InputError("segmenter.supervised_twin=true: the train split has no true masks; leave it false")
+    step = segmenter_step(run, supervised=supervised)
+    if step.is_finished:
+        log.info("%s: finished before, kept", step.name)
+        return step
+    run.check_data()
+    prepare(run.config)
+    network = new_segmenter(run)
+    with step.working():
+        _fit(run, step, network, supervised=supervised)
+        save_segmenter(run, step.folder / "model.pt", network)
+        score_segmenter(run, step, supervised=supervised)
+    return step
+
+
+def train_segmenters(run: Run) -> None:
+    """Step `segmenter` and, if asked for, its supervised twin."""
+    train_segmenter(run)
+    if run.config.segmenter.supervised_twin:
+        train_segmenter(run, supervised=True)
+
+
+def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> None:
+    config = run.config.segmenter
+    truth = run.data.root / run.data.mask_folder
+    # The truth of the train split may cover its scored part alone (VOC's trainaug).
+    ids, folder = (run.score_ids, truth) if supervised else (run.train_ids, run.folder / "masks")
+    rows = dict(zip(run.train_ids, run.train_labels, strict=True))
+    labels = torch.stack([rows[i] for i in ids])
+    val_ids, val_labels = (run.val_ids, run.val_labels) if run.has_val_truth else ([], run.val_labels[:0])
+    data = TrainValData(
+        VOCDataset(run.data, ids, labels, transform=augmentation(config.augment), mask_folder=folder),
+        VOCDataset(run.data, val_ids, val_labels, transform=eval_transform(), mask_folder=truth),
+        batch_size=config.batch_size,
+        num_workers=run.config.trainer.num_workers,
+        val_same_size=False,
+    )
+    task = SegmenterTask(network, num_labels=run.data.num_classes + 1, **optimizer_options(config.optimizer))
+    fit(run.config, task, data, step.folder, epochs=config.epochs)
+
+
+def score_segmenter(run: Run, step: Step, *, supervised: bool = False) -> None:
+    """Predict the val images at one scale, keep the predictions, and score them if there is truth."""
+    segmenter = load_segmenter(step.folder / "model.pt", device=str(device_of(run.config)))
+    num_labels = run.data.num_classes + 1
+    confusion = np.zeros((num_labels, num_labels + 1), np.int64)
+    folder = step.folder / "predictions"
+    folder.mkdir(exist_ok=True)
+    for image_id in run.val_ids:
+        with autocast(run.config):
+            prediction = segmenter(read_image(run.data.image_path(image_id)))
+        save_mask(folder / f"{image_id}.png", prediction)
+        if run.has_val_truth:
+            confusion += confusion_matrix(read_mask(run.data.mask_path(image_id)), prediction, num_labels)
+    if not run.has_val_truth:
+        return
+    scores = iou(confusion)
+    write_iou(step.folder / "iou.csv", run, scores.per_label)
+    key = "segmenter/supervised_val_miou" if supervised else "segmenter/val_miou"
+    masks = "truth" if supervised else "pseudo-masks"
+    step.add_figure(
+        key, 100 * scores.mean, split=run.config.data.val, images=len(run.val_ids), trained_on=masks,
+        scales=[1.0], flip=False, crf="none",
+    )  # fmt: skip

@@ -1,0 +1,137 @@
+"""What the training steps share: the trainer, transforms, data and optimiser of an options group."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from torchvision.transforms import v2
+
+from wsss.data import train_transform
+from wsss.errors import InputError
+from wsss.pipeline.config import AugmentConfig, Config, OptimizerConfig
+from wsss.tasks import make_optimizer
+
+log = logging.getLogger(__name__)
+
+
+class EpochLines(Callback):
+    """One log line an epoch, for terminals without bars and for the log file."""
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell the epoch's figures."""
+        if trainer.sanity_checking:
+            return
+        shown = {
+            k: float(v) for k, v in trainer.callback_metrics.items() if "/ap_" not in k and not k.endswith("_step")
+        }
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in sorted(shown.items()))
+        log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, figures)
+
+
+def fit(
+    config: Config, task: pl.LightningModule, data: pl.LightningDataModule, folder: Path, *, epochs: int
+) -> pl.Trainer:
+    """Train, from the last epoch's checkpoint in `folder` where an interrupted run left one."""
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    if checkpoint.exists():
+        log.info("continuing from %s", checkpoint)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator=config.trainer.accelerator,
+        devices=_devices(config.trainer.devices),
+        precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there
+        logger=_loggers(config, folder),
+        callbacks=_callbacks(config, checkpoint.parent),
+        enable_progress_bar=_show_progress(config),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+    )
+    trainer.fit(task, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None, weights_only=True)
+    return trainer
+
+
+def precision(wanted: str, accelerator: str) -> str:
+    """Resolve `auto`: bf16 on GPUs that have it and on CPUs with AMX tiles; elsewhere emulated bf16 is slower than float32."""
+    if wanted != "auto":
+        return wanted
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16", False) else "32-true"
+
+
+def device_of(config: Config) -> torch.device:
+    """Where the steps that do not train run their network."""
+    use_cuda = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if use_cuda else "cpu")
+
+
+def autocast(config: Config) -> torch.autocast:
+    """The trainer's precision, for the steps that do not train."""
+    resolved = precision(config.trainer.precision, config.trainer.accelerator)
+    dtype = torch.float16 if resolved.startswith("16") else torch.bfloat16
+    return torch.autocast(device_of(config).type, dtype=dtype, enabled=resolved.endswith("mixed"))
+
+
+def prepare(config: Config) -> None:
+    """Seed everything and set the threads, at the start of each step."""
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+
+
+def augmentation(config: AugmentConfig) -> v2.Transform:
+    """The training transform of an options group."""
+    return train_transform(**asdict(config))
+
+
+def optimizer_options(config: OptimizerConfig) -> Mapping[str, Any]:
+    """Keyword arguments of a `PolyTask` from an options group."""
+    factory = partial(
+        make_optimizer, name=config.name, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    return {
+        "optimizer": factory,
+        "head_lr_factor": config.head_lr_factor,
+        "poly_power": config.poly_power,
+        "warmup": config.warmup,
+    }
+
+
+def _callbacks(config: Config, checkpoints: Path) -> list[Callback]:
+    callbacks: list[Callback] = [
+        ModelCheckpoint(dirpath=checkpoints, save_last=True, save_top_k=0, enable_version_counter=False),
+        EpochLines(),
+    ]
+    if _show_progress(config):
+        callbacks.append(RichProgressBar())
+    return callbacks
+
+
+def _loggers(config: Config, folder: Path) -> list[Logger]:
+    loggers: list[Logger] = []
+    if config.logger.csv:
+        loggers.append(CSVLogger(folder, name="", version="metrics"))
+    if config.logger.tensorboard:
+        try:
+            loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+        except ModuleNotFoundError:
+            raise InputError("logger.tensorboard=true needs `pip install tensorboard`; or choose logger=csv") from None
+    return loggers
+
+
+def _show_progress(config: Config) -> bool:
+    from rich.console import Console
+
+    return config.trainer.progress and Console().is_terminal
+
+
+def _devices(value: str) -> int | str:
+    return int(value) if value.isdigit() else value

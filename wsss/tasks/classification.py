@@ -1,0 +1,65 @@
+"""Train classifiers on image labels: BCE, and BCE + λ·SCE."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.classification import MultilabelAveragePrecision
+
+from wsss.data import Sample
+from wsss.models.classifier import Classifier
+from wsss.models.recam import ReCAMClassifier, recam_loss
+from wsss.tasks.optim import OptimizerFactory, PolyTask
+
+
+class ClassifierTask(PolyTask):
+    """Multi-label classification with BCE; validates by average precision."""
+
+    model: Classifier
+
+    def __init__(self, model: Classifier, optimizer: OptimizerFactory, **options: Any) -> None:
+        super().__init__(model, optimizer, **{"head": model.head_parameters, **options})
+        num_classes = model.fc1.out_channels
+        self.average_precision = MultilabelAveragePrecision(num_classes, average=None)
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        """BCE (multilabel soft margin) of the pooled class maps."""
+        loss = F.multilabel_soft_margin_loss(self.model(batch.images), batch.labels)
+        self.log("train/bce", loss, batch_size=len(batch.images), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Sample, batch_idx: int) -> None:
+        """Collect scores."""
+        self.average_precision.update(self.model(batch.images), batch.labels.int())
+
+    def on_validation_epoch_end(self) -> None:
+        """Mean over the classes that occur."""
+        per_class = self.average_precision.compute()
+        self.log("val/map", torch.nanmean(per_class), prog_bar=True)
+        self.log_dict({f"val/ap_{index}": value for index, value in enumerate(per_class)})
+        self.average_precision.reset()
+
+
+class ReCAMTask(ClassifierTask):
+    """Train FC2 and the whole network below it: BCE plus `sce_weight` (λ in the paper) times SCE.
+
+    With `sce_weight=0` this is the control, as many extra epochs of BCE alone.
+    """
+
+    model: ReCAMClassifier
+
+    def __init__(
+        self, model: ReCAMClassifier, optimizer: OptimizerFactory, *, sce_weight: float = 1.0, **options: Any
+    ) -> None:
+        super().__init__(model, optimizer, head=model.fc2.parameters(), **options)
+        self.sce_weight = sce_weight
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        """BCE + λ·SCE."""
+        features = self.model.features(batch.images)  # (B, C, h, w)
+        losses = recam_loss(
+            features, self.model.fc1_weight, self.model.fc2_weight, batch.labels, weight=self.sce_weight
+        )
+        self.log_dict({f"train/{k}": v for k, v in losses.items()}, batch_size=len(batch.images), prog_bar=True)
+        return losses["loss"]

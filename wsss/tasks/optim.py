@@ -1,0 +1,74 @@
+"""Optimisers and schedules shared by the tasks."""
+
+from collections.abc import Callable, Iterable
+
+import pytorch_lightning as pl
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from wsss.errors import InputError
+
+OptimizerFactory = Callable[[list[dict[str, object]]], Optimizer]
+
+
+def poly(step: int, *, total: int, power: float = 0.9, warmup: int = 0) -> float:
+    """Factor of the learning rate at an optimiser step: (1 - step / total)^power, after a linear rise over `warmup`."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return float(max(1 - step / max(total, 1), 0.0) ** power)
+
+
+def make_optimizer(
+    groups: list[dict[str, object]], *, name: str, lr: float, momentum: float = 0.9, weight_decay: float = 1e-4
+) -> Optimizer:
+    """Build `sgd` or `adamw` over parameter groups, each with an `lr_factor` that multiplies `lr`."""
+    scaled = [{"params": group["params"], "lr": lr * float(str(group["lr_factor"]))} for group in groups]
+    if name == "sgd":
+        return SGD(scaled, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    if name == "adamw":
+        return AdamW(scaled, lr=lr, weight_decay=weight_decay)
+    raise InputError(f"optimizer.name={name!r}: expected sgd or adamw")
+
+
+class PolyTask(pl.LightningModule):
+    """A task whose model is trained with two learning rates, head and rest, on a poly schedule per step.
+
+    Args:
+        optimizer: builds the optimiser from parameter groups (dicts of `params` and `lr_factor`).
+        head: parameters trained with the larger learning rate.
+        head_lr_factor: learning rate of the head over that of the rest.
+        poly_power: exponent of the schedule.
+        warmup: steps of linear rise at the start.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: OptimizerFactory,
+        *,
+        head: Iterable[nn.Parameter],
+        head_lr_factor: float = 10.0,
+        poly_power: float = 0.9,
+        warmup: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.optimizer_factory = optimizer
+        self.head_ids = {id(p) for p in head}
+        self.head_lr_factor = head_lr_factor
+        self.poly_power = poly_power
+        self.warmup = warmup
+
+    def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]  # Lightning's union of many shapes
+        """Two groups, one schedule."""
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = self.optimizer_factory(
+            [
+                {"params": [p for p in trainable if id(p) not in self.head_ids], "lr_factor": 1.0},
+                {"params": [p for p in trainable if id(p) in self.head_ids], "lr_factor": self.head_lr_factor},
+            ]
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, lambda step: poly(step, total=total, power=self.poly_power, warmup=self.warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
