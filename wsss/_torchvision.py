@@ -1,7 +1,7 @@
 """Make torchvision importable next to a torch it was not compiled for.
 
-`pip install torch torchvision` can pair a CPU build of torch with a torchvision whose compiled operators do not load; the
-import then fails with "operator torchvision::nms does not exist" although nothing here needs those operators. Declaring
+`pip install torch torchvision` can pair a CPU build of torch with a torchvision whose compiled operators do not load;
+the import then fails with "operator torchvision::nms does not exist", though nothing here needs those operators. Declaring
 the two missing schemas first is enough. Where torchvision's own operators load, this module does nothing.
 """
 

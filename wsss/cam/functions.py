@@ -31,7 +31,7 @@ def cam(features: Tensor, weight: Tensor) -> Tensor:
         raise ValueError(
             f"expected features (B, C, h, w) and weight (K, C), got {tuple(features.shape)}, {tuple(weight.shape)}"
         )
-    return F.conv2d(features, weight[:, :, None, None]).relu()  # (B, K, h, w)
+    return torch.einsum("kc,bchw->bkhw", weight, features).relu()  # (B, K, h, w)
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -58,7 +58,8 @@ def grad_cam_pp(activations: Tensor, gradients: Tensor, *, eps: float = 1e-6) ->
     _check(activations, gradients)
     squared = gradients**2
     denominator = 2 * squared + squared * gradients * activations.sum(dim=(2, 3), keepdim=True) + eps
-    alpha = torch.where(gradients != 0, squared / denominator, 0.0)  # (B, C, h, w)
+    # Where G < 0 the denominator may vanish; ReLU(G) is zero there, and 0 · ∞ must not arise.
+    alpha = torch.where(gradients > 0, squared / denominator, 0.0)  # (B, C, h, w)
     weights = (alpha * gradients.relu()).sum(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
     return (weights * activations).sum(dim=1).relu()  # (B, h, w)
 

@@ -21,9 +21,9 @@ def palette() -> NDArray[np.uint8]:
 
 def save_mask(path: Path, mask: NDArray[np.uint8]) -> None:
     """Write a label map (H, W) as palette PNG, whole or not at all."""
-    image = Image.fromarray(mask, mode="P") if mask.dtype == np.uint8 else None
-    if image is None or mask.ndim != 2:
+    if mask.dtype != np.uint8 or mask.ndim != 2:
         raise ValueError(f"expected a uint8 label map (H, W), got {mask.dtype} {mask.shape}")
+    image = Image.fromarray(mask, mode="P")
     image.putpalette(palette().tobytes())
     with whole_file(path) as file:
         image.save(file, format="PNG")

@@ -57,7 +57,8 @@ class ThresholdCounter:
         known = truth != VOID
         labels = truth[known].astype(np.int64)
         check_labels("truth", labels, self.num_labels)
-        check_labels("classes + 1", np.asarray(classes, np.int64) + 1, self.num_labels)
+        if len(classes) and not 0 <= min(classes) <= max(classes) < self.num_labels - 1:
+            raise ValueError(f"classes: expected 0 to {self.num_labels - 2}, got {min(classes)} to {max(classes)}")
         T = len(self.thresholds)
         if len(maps):
             best = maps.argmax(axis=0)  # first maximum wins

@@ -13,6 +13,7 @@ from typing import Any, cast
 import timm
 import torch
 import torchvision
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 
 from wsss.errors import InputError
@@ -198,17 +199,21 @@ def _timm(name: str, weights: str, output_stride: int, options: Options) -> Back
     info = features.feature_info
     if info.reduction()[-1] != output_stride:
         raise InputError(f"{refusal}, only at {info.reduction()[-1]}; choose another network or stride")
+    full = timm.create_model(name, pretrained=False)  # weight files are those of the whole classifier
     if weights != "none":
-        full = timm.create_model(name, pretrained=False)  # weight files are those of the whole classifier
         if not (weights == "imagenet" and load_packaged(full, name)):
             load_weights(full, name, weights)
         features.load_state_dict(_matching(full, features))
+    channels = info.channels()
     options = {**options, "mean": features.pretrained_cfg["mean"], "std": features.pretrained_cfg["std"]}
-    options |= {"channels": info.channels(), "strides": info.reduction()}
     chain = _timm_chain(features, info.module_name())
     if chain is None:
-        return UncutBackbone(features, **options)
-    return Backbone(chain, **options)
+        return UncutBackbone(features, channels=channels, strides=info.reduction(), **options)
+    if isinstance(features, EfficientNetFeatures) and hasattr(full, "conv_head"):
+        # EfficientNets end in a linear bottleneck; what their classifier pools is the wide, non-negative map after it.
+        chain[-1].extend([full.conv_head, full.bn2])
+        channels = [*channels[:-1], full.conv_head.out_channels]
+    return Backbone(chain, channels=channels, strides=info.reduction(), **options)
 
 
 def _timm_chain(features: nn.Module, ends: Sequence[str]) -> list[nn.Sequential] | None:

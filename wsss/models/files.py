@@ -1,6 +1,5 @@
 """Model files: tensors and plain values only, written whole, read without executing anything."""
 
-import os
 import pickle
 import tempfile
 from pathlib import Path
@@ -38,7 +37,7 @@ def save_model(path: Path, model: nn.Module, *, kind: str, network: dict[str, An
     content = {"format": FORMAT, "kind": kind, "network": network, "classes": classes, "state_dict": state}
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", delete=False) as file:
         torch.save(content, file)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
 
 
 def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:

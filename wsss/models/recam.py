@@ -41,25 +41,35 @@ def reweight(features: Tensor, fc1_weight: Tensor, labels: Tensor) -> ClassFeatu
     Raises:
         ValueError: if shapes disagree.
     """
-    B, C = features.shape[:2]
-    N = len(fc1_weight)
-    if labels.shape != (B, N):
-        raise ValueError(
-            f"expected labels ({B}, {N}), got {tuple(labels.shape)}: one row an image, no background column"
-        )
+    _check_labels(features, fc1_weight, labels)
     with torch.autocast(features.device.type, enabled=False):
-        present = labels > 0
-        image_index, class_index = present.nonzero(as_tuple=True)
-        slot = (present.cumsum(dim=1) - 1)[image_index, class_index]  # place of the class among its image's
-        K = int(slot.max()) + 1 if len(slot) else 0
         cells = features.float().flatten(2)  # (B, C, hw)
-        weight = cells.new_zeros(B, K, C).index_put((image_index, slot), fc1_weight.float()[class_index])  # (B, K, C)
-        maps = (weight @ cells).relu()  # (B, K, hw)
-        # `max` sends its gradient to one arg-max cell, as the reference does; `amax` would share it among ties.
-        maximum = maps.max(dim=2, keepdim=True).values if maps.numel() else maps[..., :1]
-        maps = maps / (maximum + CAM_EPS)
-        pooled = maps @ cells.transpose(1, 2) / cells.shape[2]  # (B, K, C)
-        return ClassFeatures(pooled[image_index, slot], image_index, class_index)
+        return _pool_present(cells, _class_scores(cells, fc1_weight), labels)
+
+
+def _check_labels(features: Tensor, fc1_weight: Tensor, labels: Tensor) -> None:
+    expected = (len(features), len(fc1_weight))
+    if labels.shape != expected:
+        got = tuple(labels.shape)
+        raise ValueError(f"expected labels {expected}, got {got}: one row an image, no background column")
+
+
+def _class_scores(cells: Tensor, fc1_weight: Tensor) -> Tensor:
+    # An explicit batched product: `@` would copy the features to fold the batch into the rows.
+    return torch.bmm(fc1_weight.float().expand(len(cells), -1, -1), cells)  # (B, N, hw)
+
+
+def _pool_present(cells: Tensor, scores: Tensor, labels: Tensor) -> ClassFeatures:
+    present = labels > 0
+    image_index, class_index = present.nonzero(as_tuple=True)
+    slot = (present.cumsum(dim=1) - 1)[image_index, class_index]  # place of the class among its image's
+    K = int(slot.max()) + 1 if len(slot) else 0
+    maps = scores[image_index, class_index].relu()  # (ΣK_b, hw)
+    # `max` sends its gradient to one arg-max cell, as the reference does; `amax` would share it among ties.
+    maps = maps / (maps.max(dim=1, keepdim=True).values + CAM_EPS)
+    packed = maps.new_zeros(len(cells), K, cells.shape[2]).index_put((image_index, slot), maps / cells.shape[2])
+    pooled = torch.bmm(cells, packed.transpose(1, 2))  # (B, C, K): this way round both gradients of f share a layout
+    return ClassFeatures(pooled[image_index, :, slot], image_index, class_index)
 
 
 def recam_loss(
@@ -79,11 +89,16 @@ def recam_loss(
 
     Returns:
         Scalars `bce`, `sce`, `loss`, and `sce_accuracy` (share of present classes ranked first, NaN if there are none).
+
+    Raises:
+        ValueError: if shapes disagree.
     """
+    _check_labels(features, fc1_weight, labels)
     with torch.autocast(features.device.type, enabled=False):
-        logits = features.float().mean(dim=(2, 3)) @ fc1_weight.float().T  # (B, N)
-        bce = F.multilabel_soft_margin_loss(logits, labels.float())
-        rows = reweight(features, fc1_weight, labels)
+        cells = features.float().flatten(2)  # (B, C, hw)
+        scores = _class_scores(cells, fc1_weight)  # (B, N, hw); their mean is what the pooled features give
+        bce = F.multilabel_soft_margin_loss(scores.mean(dim=2), labels.float())
+        rows = _pool_present(cells, scores, labels)
         class_logits = rows.features @ fc2_weight.float().T  # (ΣK, N)
         num_present = (labels > 0).sum(dim=1)  # (B,)
         cross_entropy = F.cross_entropy(class_logits, rows.class_index, reduction="none")  # (ΣK,)

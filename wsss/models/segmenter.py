@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -76,11 +75,13 @@ class Segmenter:
     Attributes:
         model: the network.
         classes: names without background; label i + 1 is classes[i].
+        resize_long: longer side, in pixels, at which the network sees an image; None: the image's own.
     """
 
-    def __init__(self, model: DeepLabV3Plus, classes: Sequence[str]) -> None:
+    def __init__(self, model: DeepLabV3Plus, classes: Sequence[str], *, resize_long: int | None = None) -> None:
         self.model = model.eval()
         self.classes = list(classes)
+        self.resize_long = resize_long
 
     @torch.inference_mode()
     def __call__(self, image: Image.Image | NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:
@@ -93,7 +94,19 @@ class Segmenter:
             raise ValueError(f"expected an RGB image (H, W, 3) uint8, got {array.dtype} {array.shape}")
         device = next(self.model.parameters()).device
         pixels = torch.from_numpy(array).permute(2, 0, 1)[None].to(device)  # (1, 3, H, W)
-        return np.asarray(self.model(pixels).argmax(dim=1)[0].byte().cpu().numpy())
+        logits = whole_image_logits(self.model, pixels, resize_long=self.resize_long)
+        return np.asarray(logits.argmax(dim=1)[0].byte().cpu().numpy())
+
+
+def whole_image_logits(model: DeepLabV3Plus, images: Tensor, *, resize_long: int | None = None) -> Tensor:
+    """Logits (B, L, H, W) of images (B, 3, H, W) that the network sees with their longer side at `resize_long`."""
+    if resize_long is None:
+        return model(images)
+    height, width = images.shape[2:]
+    factor = resize_long / max(height, width)
+    size = (max(round(height * factor), 1), max(round(width * factor), 1))
+    resized = F.interpolate(images.float() / 255, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(model(resized), size=(height, width), mode="bilinear", align_corners=False)
 
 
 def load_segmenter(path: str | Path, *, device: str = "cpu") -> Segmenter:
@@ -103,7 +116,7 @@ def load_segmenter(path: str | Path, *, device: str = "cpu") -> Segmenter:
         InputError: if the file is missing, broken, or not a segmenter.
     """
     file = read_model(path, kinds=("segmenter",))
-    head = {key: value for key, value in file.network.items() if key != "backbone"}
+    head = {key: value for key, value in file.network.items() if key not in ("backbone", "resize_long")}
     model = DeepLabV3Plus(backbone_of(file), len(file.classes) + 1, **head)
     model.load_state_dict(file.state_dict)
-    return Segmenter(model.to(device), file.classes)
+    return Segmenter(model.to(device), file.classes, resize_long=file.network["resize_long"])

@@ -1,20 +1,22 @@
 """What every script does around its one function: options in, log and one-line errors out."""
 
+import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.logging import RichHandler
 
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.run import Run
 from wsss.report import results_table
 
+OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__doc__ or "", replace=True)  # for --help
 ConfigStore.instance().store(name="schema", node=Config)  # the types conf/config.yaml is checked against
 
 
@@ -34,7 +36,8 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
         run = Run(config)
         work(run)
     except (InputError, OmegaConfBaseException) as error:
-        console.print(f"[red]error:[/red] {' '.join(str(error).split())}", soft_wrap=True, markup=True)
+        console.print("[red]error:[/red]", end=" ")
+        console.print(" ".join(str(error).split()), soft_wrap=True, markup=False)
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here")
@@ -47,8 +50,6 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
 
 def print_results(run: Run) -> None:
     """Show the run's figures with their protocols."""
-    import json
-
     results = run.write_results()
     protocols = json.loads((run.folder / "protocols.json").read_text())
     Console().print(results_table(results, protocols))
@@ -60,7 +61,11 @@ def _overrides() -> list[str]:
 
 
 def _set_up_logging() -> None:
-    handler = RichHandler(console=Console(), show_path=False, show_level=False, log_time_format="%H:%M:%S")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
+    # Plain lines: they stay whole when the output goes to a file.
+    handler = logging.StreamHandler(sys.stdout)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True
+    )
     for noisy in ("pytorch_lightning", "lightning.pytorch", "timm", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.jit")

@@ -112,8 +112,8 @@ class CamConfig:
     """Seeds.
 
     Attributes:
-        seed: kinds of map that are averaged to be the pipeline's seed: cam, recam (W1∘ReLU(W2)), recam_w1w2 (published),
-            recam_fc1, layer_cam. Without ReCAM, `recam…` falls out and `layer_cam` is the classifier's.
+        seed: kinds of map that are averaged to be the pipeline's seed: cam, recam (W1∘ReLU(W2)), recam_w1w2
+            (published), recam_fc1, layer_cam. Without ReCAM, `recam…` falls out and `layer_cam` is the classifier's.
         extra: kinds exported and scored beside them, for comparison.
         scales: resize factors of the multi-scale maps.
         flip: add the mirrored image at every scale.
@@ -182,6 +182,8 @@ class SegmenterConfig:
         init: backbone weights from `imagenet` (see backbone.weights) or from the run's `classifier` (its ReCAM network
             where there is one).
         output_stride: default: the backbone's.
+        eval_resize_long: longer side, in pixels, at which images are predicted; default: their own size. Label maps
+            always have the image's size.
         supervised_twin: also train the same network on the true masks, as the bound it is compared with.
     """
 
@@ -189,6 +191,7 @@ class SegmenterConfig:
     batch_size: int = 16
     init: str = "imagenet"
     output_stride: int | None = None
+    eval_resize_long: int | None = None
     channels: int = 256
     atrous_rates: list[int] = field(default_factory=lambda: [6, 12, 18])
     skip_stage: str = "stage2"

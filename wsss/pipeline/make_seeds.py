@@ -43,7 +43,7 @@ def seeds_step(run: Run) -> Step:
 
 
 def make_seeds(run: Run) -> Step:
-    """Export maps of every kind asked for, average the seed's kinds, and score each on the train truth if there is any."""
+    """Export maps of every kind asked for, average the seed's kinds, and score each where there is truth."""
     kinds_by_network = _kinds_by_network(run)
     step = seeds_step(run)
     if step.is_finished:
@@ -100,7 +100,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> No
     if not missing:
         return
     config = run.config
-    rows = {image_id: row for image_id, row in zip(run.train_ids, run.train_labels, strict=True)}
+    rows = dict(zip(run.train_ids, run.train_labels, strict=True))
     dataset = VOCDataset(
         run.data, missing, torch.stack([rows[i] for i in missing]), transform=eval_transform(config.cam.resize_long)
     )

@@ -57,7 +57,11 @@ def trained_backbone(run: Run) -> Backbone:
 def save_segmenter(run: Run, path: Path, network: DeepLabV3Plus) -> None:
     """Keep a segmenter as a model file, for `wsss.load_segmenter`."""
     backbone = {**_segmenter_backbone(run.config), "weights": "none"}
-    settings = {"backbone": backbone, **_head(run.config.segmenter)}
+    settings = {
+        "backbone": backbone,
+        "resize_long": run.config.segmenter.eval_resize_long,
+        **_head(run.config.segmenter),
+    }
     save_model(path, network, kind="segmenter", network=settings, classes=list(run.data.classes))
 
 

@@ -73,7 +73,12 @@ def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> N
         num_workers=run.config.trainer.num_workers,
         val_same_size=False,
     )
-    task = SegmenterTask(network, num_labels=run.data.num_classes + 1, **optimizer_options(config.optimizer))
+    task = SegmenterTask(
+        network,
+        num_labels=run.data.num_classes + 1,
+        eval_resize_long=config.eval_resize_long,
+        **optimizer_options(config.optimizer),
+    )
     fit(run.config, task, data, step.folder, epochs=config.epochs)
 
 

@@ -24,10 +24,8 @@ log = logging.getLogger(__name__)
 class EpochLines(Callback):
     """One log line an epoch, for terminals without bars and for the log file."""
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell the epoch's figures."""
-        if trainer.sanity_checking:
-            return
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell the epoch's figures; its validation has run by now."""
         shown = {
             k: float(v) for k, v in trainer.callback_metrics.items() if "/ap_" not in k and not k.endswith("_step")
         }
@@ -59,7 +57,7 @@ def fit(
 
 
 def precision(wanted: str, accelerator: str) -> str:
-    """Resolve `auto`: bf16 on GPUs that have it and on CPUs with AMX tiles; elsewhere emulated bf16 is slower than float32."""
+    """Resolve `auto`: bf16 on GPUs that have it and CPUs with AMX; elsewhere emulated bf16 is slower than float32."""
     if wanted != "auto":
         return wanted
     if accelerator != "cpu" and torch.cuda.is_available():

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 
 from wsss.data import VOID, Sample
 from wsss.metrics import confusion_matrix, iou
-from wsss.models.segmenter import DeepLabV3Plus
+from wsss.models.segmenter import DeepLabV3Plus, whole_image_logits
 from wsss.tasks.optim import OptimizerFactory, PolyTask
 
 
@@ -17,6 +17,7 @@ class PooledIoU(Metric):
     """mIoU from confusion counts pooled over images and processes; void truth left out."""
 
     full_state_update = False
+    counts: Tensor
 
     def __init__(self, num_labels: int) -> None:
         super().__init__()
@@ -26,7 +27,7 @@ class PooledIoU(Metric):
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add label maps of one shape."""
         counts = confusion_matrix(truth.cpu().numpy(), prediction.cpu().numpy(), self.num_labels)
-        self.counts += torch.from_numpy(counts).to(self.counts.device)
+        self.counts = self.counts + torch.from_numpy(counts).to(self.counts.device)
 
     def compute(self) -> Tensor:
         """Mean over the labels that occur, in [0, 1]."""
@@ -38,9 +39,18 @@ class SegmenterTask(PolyTask):
 
     model: DeepLabV3Plus
 
-    def __init__(self, model: DeepLabV3Plus, optimizer: OptimizerFactory, *, num_labels: int, **options: Any) -> None:
+    def __init__(
+        self,
+        model: DeepLabV3Plus,
+        optimizer: OptimizerFactory,
+        *,
+        num_labels: int,
+        eval_resize_long: int | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(model, optimizer, head=model.head_parameters, **options)
         self.val_iou = PooledIoU(num_labels)
+        self.eval_resize_long = eval_resize_long
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """Mean cross-entropy over the pixels that are not void."""
@@ -53,7 +63,8 @@ class SegmenterTask(PolyTask):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect label maps of whole images."""
-        self.val_iou.update(self.model(batch.images).argmax(dim=1), batch.masks)
+        logits = whole_image_logits(self.model, batch.images, resize_long=self.eval_resize_long)
+        self.val_iou.update(logits.argmax(dim=1), batch.masks)
 
     def on_validation_epoch_end(self) -> None:
         """Pooled mIoU."""

@@ -1,0 +1,51 @@
+"""Loaders: which images end up in a batch."""
+
+from __future__ import annotations
+
+import torch
+
+from wsss.data import TrainValData, VOCDataset, label_table, size_loader, train_transform
+from wsss.data.datamodule import size_batches
+
+IDS = ["one", "two", "three"]
+
+
+def dataset(tiny, *, transform=None, ids=IDS) -> VOCDataset:
+    return VOCDataset(
+        tiny, ids, label_table(tiny, ids), transform=transform, mask_folder=tiny.root / "SegmentationClass"
+    )
+
+
+def test_batches_hold_images_of_one_size(tiny) -> None:
+    assert size_batches(dataset(tiny), 2) == [[1], [0, 2]]  # 16 × 24, then 24 × 16
+    assert size_batches(dataset(tiny), 1) == [[1], [0], [2]]
+
+
+def test_size_loader_visits_every_image_once(tiny) -> None:
+    batches = list(size_loader(dataset(tiny), batch_size=8))
+    assert [batch.ids for batch in batches] == [["two"], ["one", "three"]]
+    assert [tuple(batch.masks.shape) for batch in batches] == [(1, 24, 16), (2, 16, 24)]
+
+
+def test_training_leaves_out_the_incomplete_batch_unless_it_is_the_only_one(tiny) -> None:
+    train = dataset(tiny, transform=train_transform(crop=8))
+    for batch_size, sizes in ((1, [1, 1, 1]), (2, [2]), (3, [3]), (4, [3])):
+        loader = TrainValData(train, train, batch_size=batch_size).train_dataloader()
+        assert [len(batch.images) for batch in loader] == sizes
+
+
+def test_training_order_follows_the_seed(tiny) -> None:
+    data = TrainValData(dataset(tiny), dataset(tiny), batch_size=1)
+    orders = []
+    for seed in (1, 1, 2, 3, 4):
+        torch.manual_seed(seed)
+        orders.append([batch.ids[0] for batch in data.train_dataloader()])
+    assert orders[0] == orders[1]
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_validation_keeps_the_order_or_groups_by_size(tiny) -> None:
+    same = TrainValData(dataset(tiny), dataset(tiny, transform=train_transform(crop=8)), batch_size=2)
+    assert [batch.ids for batch in same.val_dataloader()] == [["one", "two"], ["three"]]
+    grouped = TrainValData(dataset(tiny), dataset(tiny), batch_size=2, val_same_size=False)
+    assert [batch.ids for batch in grouped.val_dataloader()] == [["two"], ["one", "three"]]

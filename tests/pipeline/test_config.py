@@ -1,0 +1,55 @@
+"""Every group and experiment composes; what is misspelt is refused."""
+
+from pathlib import Path
+
+import pytest
+from hydra.errors import ConfigCompositionException
+from omegaconf.errors import OmegaConfBaseException
+
+from tests.pipeline.conftest import REPOSITORY, compose_config
+
+GROUPS = sorted(
+    f"{path.parent.name}={path.stem}"
+    for path in (REPOSITORY / "conf").glob("*/*.yaml")
+    if path.parent.name != "experiment"
+)
+EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "conf" / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("override", GROUPS)
+def test_every_group_composes(override: str) -> None:
+    root = ["data.root=somewhere"] if override == "data=voc_sample" else []
+    compose_config(override, *root)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes(experiment: str) -> None:
+    config = compose_config(f"experiment={experiment}", "data.root=somewhere")
+    assert config.run == experiment
+
+
+def test_the_published_hyper_parameters_are_written_out() -> None:
+    config = compose_config("experiment=voc_recam")
+    assert (config.classifier.augment.crop, config.classifier.batch_size, config.classifier.epochs) == (512, 16, 5)
+    assert config.classifier.optimizer.lr == 0.1
+    assert config.recam.epochs == 4
+    assert config.recam.optimizer.lr * config.recam.optimizer.head_lr_factor == pytest.approx(5e-4)
+    assert (config.data.train, config.data.score, config.data.val) == ("trainaug", "train", "val")
+    assert sorted(config.cam.scales) == [0.5, 1.0, 1.5, 2.0]
+    assert config.masks.crf.bilateral_srgb == 5
+
+
+@pytest.mark.parametrize("override", ["classifier.epoch=3", "cam.scale=[1]", "nonsense=1"])
+def test_an_unknown_option_is_refused(override: str) -> None:
+    with pytest.raises((ConfigCompositionException, OmegaConfBaseException)):
+        compose_config(override)
+
+
+def test_a_value_of_the_wrong_type_is_refused() -> None:
+    with pytest.raises((ConfigCompositionException, OmegaConfBaseException)):
+        compose_config("classifier.epochs=many")
+
+
+def test_no_config_holds_a_machine_path() -> None:
+    for path in Path(REPOSITORY / "conf").rglob("*.yaml"):
+        assert ": /" not in path.read_text(), path

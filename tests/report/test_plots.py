@@ -1,0 +1,60 @@
+import io
+import math
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+
+from wsss.report.plots import Curve, chain_bars, inline_svg, iou_bars, threshold_curves
+
+CURVES = {"seed": Curve([0.2, 0.4, 0.6], [40.0, 50.0, 30.0]), "layer_cam": Curve([0.2, 0.4], [30.0, 35.0])}
+
+
+def legend_of(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_chosen_and_oracle_thresholds_are_marked_on_the_first_curve() -> None:
+    figure = threshold_curves(CURVES, chosen=0.3, oracle=0.4)
+    assert legend_of(figure) == ["default seed", "LayerCAM", "oracle: 50.0", "chosen without truth: 45.0"]
+
+
+def test_unknown_thresholds_are_not_marked() -> None:
+    assert legend_of(threshold_curves(CURVES)) == ["default seed", "LayerCAM"]
+
+
+def test_absent_labels_have_no_bar() -> None:
+    figure = iou_bars({"seeds": {"bird": 50.0, "cow": math.nan}, "masks": {"bird": 60.0, "cow": 40.0}})
+    widths = [[bar.get_width() for bar in bars] for bars in figure.axes[0].containers if isinstance(bars, BarContainer)]
+    assert widths == [[50.0], [60.0, 40.0]]
+
+
+def test_the_chain_shows_the_steps_it_has() -> None:
+    figure = chain_bars({"seeds/miou": 50.0, "seeds/oracle_miou": 52.0, "segmenter/val_miou": 60.0})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["seeds, train", "segmenter, val"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["50.0", "oracle 52.0", "60.0"]
+
+
+@pytest.mark.parametrize("figure", [threshold_curves({}), iou_bars({}), chain_bars({})])
+def test_figures_of_nothing_can_be_saved(figure: Figure) -> None:
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def test_inline_svg_is_self_contained_and_escaped() -> None:
+    svg = inline_svg(iou_bars({"a & b": {"<b>": 1.0, "$x$ and $y": 2.0}}), name="iou", alt='"IoU" of <b>')
+    root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
+    assert root.get("aria-label") == '"IoU" of <b>'
+    assert root.get("width") is None
+    assert root.get("viewBox")
+    assert "http" not in svg
+    assert {"<b>", "$x$ and $y", "a & b"} <= {element.text for element in root.iter("text")}
+    ids = {element.get("id") for element in root.iter() if element.get("id")}
+    assert all(str(name).startswith("iou-") for name in ids)
+    assert {str(element.get("href"))[1:] for element in root.iter("use")} <= ids
+    assert "currentColor" in svg
+
+
+def test_equal_figures_give_equal_svg() -> None:
+    first, second = (inline_svg(threshold_curves(CURVES, chosen=0.3), name="a", alt="") for _ in range(2))
+    assert first == second

@@ -1,0 +1,111 @@
+"""Scripts as users call them: one-line errors, no tracebacks, a next command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = ("train_cls", "make_seeds", "make_masks", "train_seg", "evaluate", "report", "run_pipeline")
+
+
+def call(script: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "scripts" / f"{script}.py"), *overrides]
+    environment = {**os.environ, "COLUMNS": "400", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=False)
+
+
+def assert_one_line_error(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    for part in ("error:", *parts):
+        assert part in lines[0]
+
+
+@pytest.fixture
+def small_voc(tmp_path: Path) -> Path:
+    """A copy of mini_voc's first four train and val images, to be damaged."""
+    source, root = REPOSITORY / "data" / "mini_voc", tmp_path / "small_voc"
+    (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+    shutil.copy(source / "classes.txt", root)
+    for folder in ("JPEGImages", "SegmentationClass", "Annotations"):
+        (root / folder).mkdir()
+    for split in ("train", "val"):
+        ids = (source / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()[:4]
+        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(ids))
+        for image_id in ids:
+            for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png"), ("Annotations", "xml")):
+                shutil.copy(source / folder / f"{image_id}.{suffix}", root / folder)
+    return root
+
+
+@pytest.mark.parametrize("fault", ["folder", "image", "class", "size", "value"])
+def test_wrong_input_ends_in_one_line_before_training(small_voc: Path, tmp_path: Path, fault: str) -> None:
+    image_id = (small_voc / "ImageSets" / "Segmentation" / "train.txt").read_text().split()[-1]
+    image = small_voc / "JPEGImages" / f"{image_id}.jpg"
+    mask = small_voc / "SegmentationClass" / f"{image_id}.png"
+    annotation = small_voc / "Annotations" / f"{image_id}.xml"
+    root, parts = small_voc, [image_id]
+    if fault == "folder":
+        root, parts = tmp_path / "nowhere", ["nowhere", "data.root"]
+    elif fault == "image":
+        image.write_bytes(image.read_bytes()[:1000])
+    elif fault == "class":
+        name = next(n for n in ("bird", "cow", "fish", "flower", "produce") if f"<name>{n}<" in annotation.read_text())
+        annotation.write_text(annotation.read_text().replace(f"<name>{name}<", "<name>dragon<"))
+        parts += ["dragon", "data.classes"]
+    elif fault == "size":
+        Image.open(mask).resize((20, 20)).save(mask)
+        parts += ["20 × 20", "160 × 160"]
+    elif fault == "value":
+        labels = Image.open(mask)
+        labels.putpixel((0, 0), 77)
+        labels.save(mask)
+        parts += ["77", "out of range"]
+    result = call("train_cls", "experiment=smoke", f"data.root={root}", f"outputs={tmp_path / 'out'}")
+    assert_one_line_error(result, *parts)
+    assert not list((tmp_path / "out").glob("**/model.pt"))
+
+
+def test_a_step_before_its_input_names_the_script_to_run(tmp_path: Path) -> None:
+    result = call("make_masks", "experiment=smoke", f"outputs={tmp_path}")
+    assert_one_line_error(result, "make_seeds.py run=smoke")
+
+
+def test_an_unknown_option_shows_no_traceback(tmp_path: Path) -> None:
+    result = call("train_cls", "classifier.epoch=3", f"outputs={tmp_path}")
+    assert result.returncode != 0
+    assert "epoch" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_missing_weights_file_names_the_remedy(tmp_path: Path) -> None:
+    result = call("train_cls", "experiment=smoke", f"outputs={tmp_path}", "backbone.weights=missing.pth")
+    assert_one_line_error(result, "missing.pth", "imagenet")
+
+
+def test_each_script_prints_what_it_wrote_and_the_next_command(tmp_path: Path) -> None:
+    options = ["experiment=smoke", f"outputs={tmp_path}", "limit_images=8", "recam=none", "masks=threshold"]
+    options += ["trainer.num_workers=0", "classifier.batch_size=4", "segmenter.batch_size=4", "run=by_hand"]
+    chain = ["train_cls", "make_seeds", "make_masks", "train_seg", "report"]
+    for script, following in zip(chain, [*chain[1:], None], strict=True):
+        result = call(script, *options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert f"wrote {tmp_path}/by_hand" in result.stdout
+        if following is not None:
+            assert f"next: python scripts/{following}.py {' '.join(options)}" in result.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_begins_with_what_the_script_does(script: str) -> None:
+    source = (REPOSITORY / "scripts" / f"{script}.py").read_text()
+    assert source.count(f"python scripts/{script}.py") >= 3  # three examples
+    result = call(script, "--help")
+    assert result.returncode == 0
+    assert f"python scripts/{script}.py" in result.stdout

@@ -1,0 +1,4 @@
+from wsss.report.html import write_report
+from wsss.report.tables import results_table, stamp
+
+__all__ = ["results_table", "stamp", "write_report"]

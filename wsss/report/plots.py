@@ -1,0 +1,212 @@
+"""Figures of a run, made with matplotlib's objects alone: no pyplot, no global state, no display."""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wsss.report.tables import kind_name
+
+# Near-black and light grey on paper; `inline_svg` swaps them for the page's own colours, light or dark.
+INK, LINE = "#1a1b1e", "#d3d5da"
+SERIES = ("#3b7dd8", "#2ca089", "#b459b5", "#d1495b", "#8a8f3c", "#6b7aa1", "#a0785a")
+ORACLE = "#e08a1e"
+
+
+class Curve(NamedTuple):
+    """mIoU in percent at ascending background thresholds."""
+
+    thresholds: Sequence[float]
+    miou: Sequence[float]
+
+
+def threshold_curves(
+    curves: Mapping[str, Curve], *, chosen: float | None = None, oracle: float | None = None
+) -> Figure:
+    """Draw mIoU over the background threshold, the first curve heavier than the others.
+
+    Args:
+        curves: kind of map to its curve; the first is the one that `chosen` and `oracle` belong to.
+        chosen: threshold that was chosen without the truth; default: not marked.
+        oracle: threshold that is best on the truth; default: not marked.
+    """
+    figure, axes = _axes(5.0, 3.3)
+    for number, (kind, curve) in enumerate(curves.items()):
+        main = number == 0
+        axes.plot(
+            *(curve.thresholds, curve.miou),
+            color=SERIES[number % len(SERIES)],
+            linewidth=2.6 if main else 1.2,
+            zorder=3 if main else 2,
+            label=kind_name(kind),
+            marker="." if len(curve.thresholds) < 12 else "",
+        )
+    if curves:
+        _mark_points(axes, next(iter(curves.values())), chosen, oracle)
+    axes.set_xlabel("background threshold")
+    axes.set_ylabel("mIoU, %")
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.02, y=0.08)
+    _legend(figure, "outside lower left")
+    return figure
+
+
+def iou_bars(tables: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw IoU per label as groups of bars, one bar a table.
+
+    Args:
+        tables: name to {label: IoU in percent}; a label that is absent from a table, or NaN there, has no bar.
+    """
+    labels = list(dict.fromkeys(label for table in tables.values() for label in table))
+    count = max(len(tables), 1)
+    figure, axes = _axes(5.0, 0.9 + len(labels) * (0.16 + 0.15 * count))
+    thickness = 0.78 / count
+    for number, (name, table) in enumerate(tables.items()):
+        known = [(row, table[label]) for row, label in enumerate(labels) if not math.isnan(table.get(label, math.nan))]
+        offsets = [row + (number - (count - 1) / 2) * thickness for row, _ in known]
+        values = [value for _, value in known]
+        bars = axes.barh(offsets, values, height=thickness * 0.88, color=SERIES[number % len(SERIES)], label=name)
+        axes.bar_label(bars, fmt="%.0f", padding=2, color=INK, fontsize=7.5)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+    axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
+    axes.set_xlim(0, 105)
+    axes.set_xlabel("IoU, %")
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    _legend(figure, "outside upper left")
+    return figure
+
+
+def chain_bars(results: Mapping[str, float]) -> Figure:
+    """Draw mIoU along the chain seeds → pseudo-masks → segmenter, with what would be possible as ticks.
+
+    Ticks are the oracle threshold of seeds and masks, and the segmenter trained on the truth. Steps without figures are
+    left out.
+
+    Args:
+        results: the run's `results.json`.
+    """
+    chain = (
+        ("seeds, train", "seeds/miou", "seeds/oracle_miou"),
+        ("pseudo-masks, train", "masks/miou", "masks/oracle_miou"),
+        ("segmenter, val", "segmenter/val_miou", "segmenter/supervised_val_miou"),
+    )
+    rows = [(name, results[key], results.get(limit)) for name, key, limit in chain if key in results]
+    figure, axes = _axes(5.0, 0.9 + 0.5 * len(rows))
+    values = [value for _, value, _ in rows]
+    axes.barh(range(len(rows)), values, height=0.56, color=SERIES[: len(rows)])
+    for row, (name, value, limit) in enumerate(rows):
+        axes.annotate(
+            f"{value:.1f}",
+            (value, row),
+            (-5, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            color="white",
+            weight="bold",
+        )
+        if limit is not None:
+            axes.plot([limit, limit], [row - 0.38, row + 0.38], color=ORACLE, linewidth=3, solid_capstyle="butt")
+            what = "trained on truth" if name.startswith("segmenter") else "oracle"
+            axes.annotate(
+                *(f"{what} {limit:.1f}", (max(value, limit), row), (6, 0)),
+                textcoords="offset points",
+                va="center",
+                color=INK,
+                fontsize=8,
+            )
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    highest = max([*values, *(limit for _, _, limit in rows if limit is not None)], default=100)
+    axes.set_xlim(0, max(min(highest * 1.45, 145), 10))
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 100])
+    axes.set_xlabel("mIoU, %")
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def inline_svg(figure: Figure, *, name: str, alt: str) -> str:
+    """Render a figure as SVG to be placed in a page: no prolog, no addresses, in the page's colours.
+
+    Args:
+        figure: a figure of this module.
+        name: prefix of the ids in the SVG, unique in the page.
+        alt: what the figure shows, for those who do not see it.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text, count=2)
+    text = re.sub(r'^<svg ([^>]*?)\bwidth="[^"]*"', r"<svg \1", text).replace(
+        "<svg ", f'<svg role="img" aria-label="{_attribute(alt)}" ', 1
+    )
+    text = re.sub(r'^(<svg [^>]*?)\bheight="[^"]*" ?', r"\1", text)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(url\(|xlink:href=")#', rf"\1#{name}-", text)
+    return text.replace(INK, "currentColor").replace(LINE, "var(--line)")
+
+
+def _mark_points(axes: Axes, curve: Curve, chosen: float | None, oracle: float | None) -> None:
+    marks = (
+        (oracle, "*", 13.0, ORACLE, "oracle"),
+        (chosen, "o", 8.0, INK, "chosen without truth"),
+    )
+    for threshold, marker, size, color, what in marks:
+        if threshold is None:
+            continue
+        miou = float(np.interp(threshold, curve.thresholds, curve.miou))
+        axes.plot(
+            *([threshold], [miou]),
+            linestyle="none",
+            marker=marker,
+            markersize=size,
+            color=color,
+            zorder=5,
+            label=f"{what}: {miou:.1f}",
+        )
+        axes.axvline(threshold, color=color, linewidth=0.8, linestyle=":", zorder=1)
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Make a figure of so many inches with one plain axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(LINE)
+    axes.grid(color=LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, length=0, labelsize=9)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(INK)
+        label.set_fontsize(9)
+    return figure, axes
+
+
+def _legend(figure: Figure, location: Literal["outside upper left", "outside lower left"]) -> None:
+    """Put the legend where it hides nothing."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if not handles:
+        return
+    legend = figure.legend(
+        handles, labels, loc=location, ncols=3, frameon=False, columnspacing=1.2, fontsize=8, labelcolor=INK
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _attribute(text: str) -> str:
+    for character, entity in (("&", "&amp;"), ('"', "&quot;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(character, entity)
+    return text

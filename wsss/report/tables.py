@@ -1,0 +1,241 @@
+"""A run's figures as a table, each with the protocol it was measured under."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+Protocol = Mapping[str, object]
+
+KIND_NAMES = {
+    "seed": "default seed",
+    "mask": "pseudo-mask",
+    "cam": "CAM",
+    "recam": "ReCAM",
+    "recam_w1w2": "ReCAM w1w2",
+    "layer_cam": "LayerCAM",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_pp": "Grad-CAM++",
+    "x_grad_cam": "XGrad-CAM",
+    "hires_cam": "HiResCAM",
+    "element_wise_cam": "element-wise CAM",
+}
+FIXED_NAMES = {
+    "classifier/val_map": ("classifier", "val mAP"),
+    "recam/val_map": ("classifier", "ReCAM head, val mAP"),
+    "seeds/miou": ("seeds", "default seed"),
+    "seeds/oracle_miou": ("seeds", "default seed, oracle"),
+    "masks/miou": ("pseudo-masks", "pseudo-masks"),
+    "masks/oracle_miou": ("pseudo-masks", "pseudo-masks, oracle"),
+    "masks/coverage": ("pseudo-masks", "coverage"),
+    "segmenter/val_miou": ("segmenter", "segmenter, val"),
+    "segmenter/supervised_val_miou": ("segmenter", "twin trained on truth, val"),
+}
+GROUPS = ("classifier", "seeds", "pseudo-masks", "segmenter", "time", "other")
+SEPARATOR = " · "
+COLUMNS = 100  # width of the terminal the table is laid out for
+MAIN_KEYS = ("seeds/miou", "masks/miou", "segmenter/val_miou")
+
+
+class ResultRow(NamedTuple):
+    """A figure, its value and protocol as text; `is_main` marks the figures a run is judged by."""
+
+    figure: str
+    value: str
+    protocol: str
+    is_main: bool = False
+
+
+class ResultGroup(NamedTuple):
+    """Rows of one step; `common` is what all their protocols share."""
+
+    title: str
+    common: str
+    rows: list[ResultRow]
+
+
+def stamp(protocol: Protocol) -> str:
+    """One line that says how a figure was measured.
+
+    For example `mini_voc train · 600 images · threshold 0.42 (mean Otsu, no truth) · scales 0.5,1,1.5 + flip · no CRF`.
+    Keys it does not know follow as `key value`.
+    """
+    return SEPARATOR.join(_fragments(protocol))
+
+
+def results_table(results: Mapping[str, float], protocols: Mapping[str, Protocol]) -> Table:
+    """Table of a run's figures for the terminal, grouped by step.
+
+    Args:
+        results: the run's `results.json`: mIoU and mAP in percent, coverage in [0, 1], times in seconds.
+        protocols: key of `results` to its protocol; may lack keys.
+    """
+    groups = result_groups(results, protocols)
+    rows = [row for group in groups for row in group.rows]
+    used = max([len(r.figure) for r in rows], default=0) + max([len(r.value) for r in rows], default=0) + 6
+    room = max(COLUMNS - used, 20)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("figure", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("protocol", overflow="fold")
+    for group in groups:
+        table.add_row()
+        table.add_row(Text(group.title, style="bold cyan"), "", Text(_wrap(group.common, room), style="dim"))
+        for row in group.rows:
+            style = "bold" if row.is_main else ""
+            table.add_row(
+                Text(f"  {row.figure}", style=style),
+                Text(row.value, style=style),
+                Text(_wrap(row.protocol, room), style="dim"),
+            )
+    return table
+
+
+def result_groups(results: Mapping[str, float], protocols: Mapping[str, Protocol]) -> list[ResultGroup]:
+    """Figures in the order a reader wants them, protocols shortened by what a group shares."""
+    rows: dict[str, list[tuple[str, str, Protocol, bool]]] = {title: [] for title in GROUPS}
+    for key in sorted(results, key=_rank):
+        if math.isfinite(results[key]):
+            group, figure = name_figure(key)
+            rows[group].append((figure, format_value(key, results[key]), protocols.get(key, {}), key in MAIN_KEYS))
+    share = twin_share(results)
+    if share is not None:
+        rows["segmenter"].append(("share of the twin", f"{share:.1f} %", {}, False))
+    if len(rows["time"]) > 1 and "time/total_s" not in results:
+        total = sum(value for key, value in results.items() if key.startswith("time/") and math.isfinite(value))
+        rows["time"].append(("total", format_time(total), {}, False))
+    return [_shorten(title, found) for title, found in rows.items() if found]
+
+
+def twin_share(results: Mapping[str, float]) -> float | None:
+    """Percent that the segmenter reaches of its twin trained on the truth, if both were scored."""
+    own, twin = results.get("segmenter/val_miou"), results.get("segmenter/supervised_val_miou")
+    return 100 * own / twin if own is not None and twin else None
+
+
+def name_figure(key: str) -> tuple[str, str]:
+    """Group and readable name of a key of `results.json`."""
+    if key in FIXED_NAMES:
+        return FIXED_NAMES[key]
+    parts = key.split("/")
+    if len(parts) == 3 and parts[0] == "seeds" and parts[2] == "miou":
+        return "seeds", f"{kind_name(parts[1])}, oracle"
+    if parts[0] == "time" and key.endswith("_s"):
+        return "time", key.removeprefix("time/").removesuffix("_s").replace("_", " ")
+    return "other", key
+
+
+def kind_name(kind: str) -> str:
+    """How a kind of map is written in its paper."""
+    return KIND_NAMES.get(kind, kind)
+
+
+def format_value(key: str, value: float) -> str:
+    """Write mIoU and mAP as they stand, a share as percent, seconds as time, anything else short."""
+    if key.startswith("time/"):
+        return format_time(value)
+    if key.endswith(("miou", "_map")):
+        return f"{value:.1f}"
+    if key.endswith("coverage"):
+        return f"{100 * value:.1f} %"
+    return f"{value:.4g}"
+
+
+def format_time(seconds: float) -> str:
+    """Write a duration in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _rank(key: str) -> tuple[int, str]:
+    """Order within groups: the named figures first as listed, kinds and the rest by name; times as they were run."""
+    named = list(FIXED_NAMES)
+    steps = ("classifier", "recam", "seeds", "masks", "segmenter", "supervised", "evaluate", "report", "total")
+    if key in named:
+        return named.index(key), ""
+    step = key.removeprefix("time/").removesuffix("_s")
+    position = next((i for i, name in enumerate(steps) if key.startswith("time/") and name in step), len(steps))
+    return len(named) + position, key
+
+
+def _shorten(title: str, rows: Sequence[tuple[str, str, Protocol, bool]]) -> ResultGroup:
+    """Lift the fragments that every stamp of a group has into its heading."""
+    fragments = [_fragments(protocol) for _, _, protocol, _ in rows]
+    stamped = [parts for parts in fragments if parts]
+    common = [part for part in stamped[0] if all(part in parts for parts in stamped)] if len(stamped) > 1 else []
+    short = [SEPARATOR.join(part for part in parts if part not in common) for parts in fragments]
+    found = [ResultRow(name, value, text, main) for (name, value, _, main), text in zip(rows, short, strict=True)]
+    return ResultGroup(title, SEPARATOR.join(common), found)
+
+
+def _fragments(protocol: Protocol) -> list[str]:
+    rest = {key: value for key, value in protocol.items() if value is not None and value != ""}
+    parts = []
+    if data := " ".join(_text(rest.pop(key)) for key in ("data", "split") if key in rest):
+        parts.append(data)
+    if "images" in rest:
+        parts.append(f"{_text(rest.pop('images'))} images")
+    parts += [part for part in (_threshold(rest), _scales(rest), _crf(rest)) if part]
+    return parts + [_other(key, value) for key, value in rest.items()]
+
+
+def _wrap(text: str, width: int) -> str:
+    """Break a stamp between its fragments, where a plain wrap would tear them."""
+    lines: list[str] = []
+    for part in text.split(SEPARATOR):
+        if lines and len(lines[-1]) + len(SEPARATOR) + len(part) <= width:
+            lines[-1] += SEPARATOR + part
+        else:
+            lines.append(part)
+    return "\n".join(lines)
+
+
+def _threshold(rest: dict[str, object]) -> str:
+    source = _text(rest.pop("threshold_from", ""))
+    if "threshold" not in rest:
+        return f"threshold: {source}" if source else ""
+    value = rest.pop("threshold")
+    is_short = isinstance(value, float) and abs(value - round(value, 2)) < 1e-9
+    text = f"threshold {value:.2f}" if is_short else f"threshold {_text(value)}"
+    source = source.replace(" (", ", ").replace("(", "").replace(")", "")  # it stands in brackets itself
+    return f"{text} ({source})" if source else text
+
+
+def _scales(rest: dict[str, object]) -> str:
+    scales, flip = rest.pop("scales", None), rest.pop("flip", None)
+    if scales is None:
+        return "flip" if flip else ""
+    single = isinstance(scales, int | float) or (isinstance(scales, list | tuple) and len(scales) == 1)
+    return f"scale{'' if single else 's'} {_text(scales)}{' + flip' if flip else ''}"
+
+
+def _crf(rest: dict[str, object]) -> str:
+    if "crf" not in rest:
+        return ""
+    crf = rest.pop("crf")
+    if crf is False or _text(crf).lower() in ("none", "no", "off"):
+        return "no CRF"
+    if crf is True:
+        return "CRF"
+    return _text(crf) if _text(crf).upper().startswith("CRF") else f"CRF {_text(crf)}"
+
+
+def _other(key: str, value: object) -> str:
+    name = key.replace("_", " ")
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return f"{name} {_text(value)}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ",".join(_text(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    return str(value)
