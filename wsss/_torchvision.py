@@ -1,8 +1,8 @@
 """Make torchvision importable next to a torch it was not compiled for.
 
 `pip install torch torchvision` can pair a CPU build of torch with a torchvision whose compiled operators do not load;
-the import then fails with "operator torchvision::nms does not exist", though nothing here needs those operators. Declaring
-the two missing schemas first is enough. Where torchvision's own operators load, this module does nothing.
+the import then fails with "operator torchvision::nms does not exist", though nothing here needs them. Declaring the two
+missing schemas first is enough. Where torchvision's own operators load, this module does nothing.
 """
 
 import importlib

@@ -57,12 +57,21 @@ def size_loader(dataset: VOCDataset, *, batch_size: int, num_workers: int = 0) -
 
 
 def size_batches(dataset: VOCDataset, batch_size: int) -> list[list[int]]:
-    """Indices grouped by image size (read from the headers), at most `batch_size` in a group."""
+    """Indices grouped by image size (read from the headers), at most `batch_size` in a group.
+
+    Within a size, images come by their number of present classes: gradient maps need as many backward passes as the
+    image of the batch with the most classes.
+    """
+    num_present = dataset.labels.sum(dim=1).tolist()
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, image_id in enumerate(dataset.ids):
         with Image.open(dataset.description.image_path(image_id)) as image:
             groups[image.size].append(index)
-    return [chunk for _, group in sorted(groups.items()) for chunk in _chunks(group, batch_size)]
+    return [
+        chunk
+        for _, group in sorted(groups.items())
+        for chunk in _chunks(sorted(group, key=lambda i: num_present[i]), batch_size)
+    ]
 
 
 def _chunks(items: Sequence[int], size: int) -> list[list[int]]:

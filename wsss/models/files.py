@@ -1,7 +1,6 @@
 """Model files: tensors and plain values only, written whole, read without executing anything."""
 
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from wsss.errors import InputError
 from wsss.models.backbones import Backbone, build_backbone
+from wsss.writing import whole_file
 
 FORMAT = 1
 
@@ -35,9 +35,8 @@ def save_model(path: Path, model: nn.Module, *, kind: str, network: dict[str, An
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = {"format": FORMAT, "kind": kind, "network": network, "classes": classes, "state_dict": state}
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", delete=False) as file:
+    with whole_file(path) as file:
         torch.save(content, file)
-    Path(file.name).replace(path)
 
 
 def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:

@@ -80,7 +80,7 @@ def make_masks(run: Run) -> Step:
         return step
     with step.working():
         threshold = seed_threshold(run) if config.threshold is None else config.threshold
-        source = "mean Otsu threshold of the images, no truth" if config.threshold is None else "given"
+        source = "mean Otsu, no truth" if config.threshold is None else "given"
         maker = mask_maker(run, threshold)
         missing = [i for i in run.train_ids if not (step.folder / f"{i}.png").exists()]
         _parallel(run, [delayed(_write_mask)(run.data, run.folder, i, maker) for i in missing])
@@ -132,11 +132,11 @@ def _score(run: Run, step: Step, threshold: float, source: str) -> None:
     protocol = {
         "split": run.config.data.score or run.config.data.train,
         "images": len(run.score_ids),
-        "kind": config.kind,
+        "method": config.kind,
         "crf": crf,
     }
     at = round(threshold, 4)
-    step.add_figure("masks/miou", 100 * scores.mean, threshold=at, threshold_from=source, **protocol)
+    step.add_figure("masks/miou", 100 * float(scores.mean), threshold=at, threshold_from=source, **protocol)
     step.add_figure("masks/coverage", covered / pixels, threshold=at, threshold_from=source, **protocol)
     write_iou(step.folder / "iou.csv", run, scores.per_label)
     if config.oracle:

@@ -244,7 +244,7 @@ def _score(run: Run, step: Step, threshold: float) -> None:
         if kind == "seed":
             protocol["maps"] = " + ".join(seed_kinds(run))
             chosen = int(np.flatnonzero(sweep.thresholds == threshold)[0])
-            source = "mean Otsu threshold of the images, no truth"
+            source = "mean Otsu, no truth"
             step.add_figure(
                 "seeds/miou", 100 * sweep.miou[chosen], threshold=round(threshold, 4), threshold_from=source, **protocol
             )

@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ import wsss
 from wsss.data import DataDescription, check_images, describe, label_table, read_split
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
+from wsss.writing import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -230,9 +230,8 @@ def write_json(path: Path, content: object) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def _hash(content: object) -> str:

@@ -102,6 +102,6 @@ def score_segmenter(run: Run, step: Step, *, supervised: bool = False) -> None:
     key = "segmenter/supervised_val_miou" if supervised else "segmenter/val_miou"
     masks = "truth" if supervised else "pseudo-masks"
     step.add_figure(
-        key, 100 * scores.mean, split=run.config.data.val, images=len(run.val_ids), trained_on=masks,
+        key, 100 * float(scores.mean), split=run.config.data.val, images=len(run.val_ids), trained_on=masks,
         scales=[1.0], flip=False, crf="none",
     )  # fmt: skip

@@ -1,0 +1,75 @@
+"""Maps drawn from a network against their definitions."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from wsss.cam import cam, fuse, layer_cam, normalize, resize
+from wsss.models import Classifier, ReCAMClassifier, build_backbone, map_weight
+from wsss.pipeline.config import CamConfig
+from wsss.pipeline.make_seeds import draw_maps
+
+
+@pytest.fixture
+def network() -> ReCAMClassifier:
+    torch.manual_seed(0)
+    network = ReCAMClassifier(build_backbone("resnet18", weights="none", output_stride=16), 4, fc2_init="default")
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (3, 3, 64, 48), dtype=torch.uint8, generator=generator)
+
+
+def config(**options: object) -> CamConfig:
+    plain = {"scales": [1.0], "flip": False, "layer_scales": [1.0], "layer_stages": ["stage3", "stage4", "stage5"]}
+    return CamConfig(**{**plain, **options})  # type: ignore[arg-type]
+
+
+def naive_layer_cam(network: Classifier, image: Tensor, index: int) -> Tensor:
+    """LayerCAM of one class by a full backward pass, stages 3 to 5, mean."""
+    network.requires_grad_(True)
+    stages = network.backbone(image[None])
+    logit = network.fc1(stages["stage5"].mean(dim=(2, 3), keepdim=True))[0, index, 0, 0]
+    wanted = [stages[f"stage{i}"] for i in (3, 4, 5)]
+    gradients = torch.autograd.grad(logit, wanted)
+    network.requires_grad_(False)
+    return fuse([layer_cam(a.detach(), g) for a, g in zip(wanted, gradients, strict=True)], (16, 12), mode="mean")[0]
+
+
+def test_layer_cam_of_every_present_class_equals_a_full_backward_pass(network: ReCAMClassifier, images: Tensor) -> None:
+    present = [[0, 2], [3], []]
+    maps = draw_maps(network, images, present, ["layer_cam"], config())["layer_cam"]
+    assert [m.shape for m in maps] == [(2, 16, 12), (1, 16, 12), (0, 16, 12)]
+    for image, classes, drawn in zip(images, present, maps, strict=True):
+        for index, one in zip(classes, drawn, strict=True):
+            torch.testing.assert_close(one, normalize(naive_layer_cam(network, image, index)), rtol=1e-4, atol=1e-5)
+
+
+def test_each_kind_is_a_cam_of_its_own_weight(network: ReCAMClassifier, images: Tensor) -> None:
+    kinds = {"cam": "fc1", "recam": "w1_relu_w2", "recam_w1w2": "w1w2", "recam_fc2": "fc2"}
+    maps = draw_maps(network, images[:1], [[1, 3]], list(kinds), config())
+    features = network.features(images[:1])
+    for kind, weight in kinds.items():
+        raw = cam(features, map_weight(network.fc1_weight, network.fc2_weight, weight)[[1, 3]])  # type: ignore[arg-type]
+        torch.testing.assert_close(maps[kind][0], normalize(resize(raw, (16, 12)))[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_gives_what_its_images_give_alone(network: ReCAMClassifier, images: Tensor) -> None:
+    present, kinds = [[0], [1, 2], [2, 3]], ["cam", "layer_cam"]
+    options = config(flip=True, scales=[0.5, 1.0], layer_scales=[1.0, 1.5])
+    together = draw_maps(network, images, present, kinds, options)
+    for kind in kinds:
+        for i, classes in enumerate(present):
+            alone = draw_maps(network, images[i : i + 1], [classes], [kind], options)[kind][0]
+            torch.testing.assert_close(together[kind][i], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_with_flip_the_maps_of_a_mirrored_image_are_mirrored(network: ReCAMClassifier, images: Tensor) -> None:
+    options = config(flip=True)
+    straight = draw_maps(network, images[:1], [[1]], ["cam", "layer_cam"], options)
+    mirrored = draw_maps(network, images[:1].flip(-1), [[1]], ["cam", "layer_cam"], options)
+    for kind, maps in straight.items():
+        torch.testing.assert_close(mirrored[kind][0], maps[0].flip(-1), rtol=1e-4, atol=1e-5)
