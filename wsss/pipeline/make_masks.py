@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from rich.progress import track
 
 from wsss.data import VOID, DataDescription, read_image, read_mask, save_mask
 from wsss.errors import InputError
@@ -16,6 +17,7 @@ from wsss.masks import CRFParams, confident_mask, crf_mask, local_labels, requir
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.make_seeds import seed_threshold, write_csv, write_iou
 from wsss.pipeline.run import Run, Step
+from wsss.pipeline.training import show_progress
 from wsss.seeds import Seeds, load_seeds, resize_maps
 
 log = logging.getLogger(__name__)
@@ -83,7 +85,7 @@ def make_masks(run: Run) -> Step:
         source = "mean Otsu, no truth" if config.threshold is None else "given"
         maker = mask_maker(run, threshold)
         missing = [i for i in run.train_ids if not (step.folder / f"{i}.png").exists()]
-        _parallel(run, [delayed(_write_mask)(run.data, run.folder, i, maker) for i in missing])
+        _parallel(run, [delayed(_write_mask)(run.data, run.folder, i, maker) for i in missing], "masks")
         if run.has_train_truth:
             _score(run, step, threshold, source)
     return step
@@ -113,8 +115,12 @@ def _count(data: DataDescription, run_folder: Path, image_ids: Sequence[str], ma
     return total
 
 
-def _parallel(run: Run, tasks: Sequence[object]) -> list[Any]:
-    return list(Parallel(n_jobs=run.config.masks.jobs)(tasks)) if tasks else []
+def _parallel(run: Run, tasks: Sequence[object], title: str) -> list[Any]:
+    if not tasks:
+        return []
+    results = Parallel(n_jobs=run.config.masks.jobs, return_as="generator")(tasks)
+    hidden = not show_progress(run.config)
+    return list(track(results, title, total=len(tasks), disable=hidden, transient=True))
 
 
 def _score(run: Run, step: Step, threshold: float, source: str) -> None:
@@ -151,7 +157,9 @@ def _score_oracle(run: Run, step: Step, threshold: float, miou: float, protocol:
     tasks = [
         delayed(_count)(run.data, run.folder, part.tolist(), mask_maker(run, t)) for t in thresholds for part in parts
     ]
-    counts = np.stack(_parallel(run, tasks)).reshape(len(thresholds), len(parts), *confusion_shape)
+    counts = np.stack(_parallel(run, tasks, "masks at other thresholds")).reshape(
+        len(thresholds), len(parts), *confusion_shape
+    )
     curve = {t: float(iou(c.sum(axis=0)).mean) for t, c in zip(thresholds, counts, strict=True)} | {threshold: miou}
     best = max(curve, key=lambda t: curve[t])
     step.add_figure(

@@ -172,8 +172,11 @@ class Step:
         self._write("running", seconds=0.0)
         start = time.monotonic()
         yield self
-        self._write("done", seconds=round(time.monotonic() - start, 1))
+        seconds = round(time.monotonic() - start, 1)
+        self._write("done", seconds=seconds)
         self.run.write_results()
+        figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
+        log.info("%s: done in %.0f s, %s (%s)", self.name, seconds, self.folder, figures or "no truth to score against")
 
     def add_figure(self, key: str, value: float, **protocol: object) -> None:
         """Record a figure for results.json with the protocol it was measured by."""

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from rich.console import Console
 from torchvision.transforms import v2
 
 from wsss.data import train_transform
@@ -51,7 +52,7 @@ def fit(
         precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there
         logger=_loggers(config, folder),
         callbacks=_callbacks(config, checkpoint.parent),
-        enable_progress_bar=_show_progress(config),
+        enable_progress_bar=show_progress(config),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
@@ -125,7 +126,7 @@ def _callbacks(config: Config, checkpoints: Path) -> list[Callback]:
         ModelCheckpoint(dirpath=checkpoints, save_last=True, save_top_k=0, enable_version_counter=False),
         EpochLines(),
     ]
-    if _show_progress(config):
+    if show_progress(config):
         callbacks.append(RichProgressBar())
     return callbacks
 
@@ -142,9 +143,8 @@ def _loggers(config: Config, folder: Path) -> list[Logger]:
     return loggers
 
 
-def _show_progress(config: Config) -> bool:
-    from rich.console import Console
-
+def show_progress(config: Config) -> bool:
+    """Whether long loops draw bars: on terminals, unless told not to."""
     return config.trainer.progress and Console().is_terminal
 
 
