@@ -178,36 +178,16 @@ def gradient(rng: np.random.Generator, *, start: Floats, end: Floats) -> Floats:
     return start * (1 - share) + end * share
 
 
-def blob(rng: np.random.Generator) -> Floats:
-    """Draw the opacity of a patch with a ragged outline: something object-like that is no object."""
-    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(float)
-    centre_y, centre_x = rng.uniform(0, SIZE, size=2)
-    angle, radius, squeeze = rng.uniform(0, np.pi), rng.uniform(0.05, 0.26) * SIZE, rng.uniform(0.35, 1.0)
-    along = np.cos(angle) * (x - centre_x) + np.sin(angle) * (y - centre_y)
-    across = (np.cos(angle) * (y - centre_y) - np.sin(angle) * (x - centre_x)) / squeeze
-    ragged = np.hypot(along, across) / radius + rng.uniform(0.05, 0.3) * power_noise(rng, slope=1.8)
-    softness = rng.choice([0.03, 0.08, 0.3])
-    return np.clip((1 - ragged) / softness + 0.5, 0, 1)
-
-
-def draw_colour(rng: np.random.Generator, *, near: Floats) -> Floats:
-    """Draw a colour at random or, less often, close to one of ``near``: the objects' colours must not betray them."""
-    if rng.random() < 0.3:
-        return np.clip(near[rng.integers(len(near))] + rng.normal(0, 18, size=3), 0, 255)
+def draw_colour(rng: np.random.Generator) -> Floats:
+    """Draw a colour at random, more often a muted one than a loud one."""
     grey, tint = rng.uniform(40, 215), rng.normal(0, 38, size=3)
     return np.clip(grey + tint, 0, 255)
 
 
-def background(rng: np.random.Generator, *, near: Floats) -> Floats:
-    """Draw a background: a gradient under 1/f noise, and more often than not clutter on it."""
-    canvas = gradient(rng, start=draw_colour(rng, near=near), end=draw_colour(rng, near=near))
+def background(rng: np.random.Generator) -> Floats:
+    """Draw a background: a gradient under 1/f noise of random slope and strength."""
+    canvas = gradient(rng, start=draw_colour(rng), end=draw_colour(rng))
     canvas += colour_noise(rng, slope=rng.uniform(0.6, 2.0), strength=rng.uniform(6, 30))
-    for _ in range(rng.integers(2, 9) if rng.random() < 0.6 else 0):
-        fill = draw_colour(rng, near=near)
-        fill = gradient(rng, start=fill, end=np.clip(fill + rng.normal(0, 35, size=3), 0, 255))
-        fill += colour_noise(rng, slope=rng.uniform(0.4, 1.8), strength=rng.uniform(4, 24))
-        opacity = rng.uniform(0.5, 1.0) * blob(rng)[..., None]
-        canvas = canvas * (1 - opacity) + fill * opacity
     return np.clip(canvas, 0, 255)
 
 
@@ -351,8 +331,7 @@ def photograph(canvas: Floats, *, rng: np.random.Generator) -> Labels:
 def compose(cutouts: Sequence[Cutout], *, rng: np.random.Generator) -> Scene:
     """Make one image from its cut-outs."""
     layers = place(cutouts, rng=rng)
-    near = np.stack([layer.colours[layer.solid][rng.integers(layer.solid.sum())] for layer in layers])
-    canvas = background(rng, near=near)
+    canvas = background(rng)
     for layer in layers:
         opacity = layer.opacity[..., None]
         canvas = canvas * (1 - opacity) + layer.colours * opacity

@@ -209,7 +209,7 @@ class TrainerConfig:
         accelerator: as Lightning: auto, cpu, gpu.
         devices: as Lightning: auto, or a number.
         precision: as Lightning, or `auto`: bf16-mixed where the hardware is fast at it, else 32-true.
-        num_workers: loader processes.
+        num_workers: loader processes; default: half of the cores, at most 8, and none on two cores.
         threads: torch's CPU threads; default: torch's own choice.
         progress: bars, when standard output is a terminal.
     """
@@ -217,7 +217,7 @@ class TrainerConfig:
     accelerator: str = "auto"
     devices: str = "auto"
     precision: str = "auto"
-    num_workers: int = 1
+    num_workers: int | None = None
     threads: int | None = None
     progress: bool = True
 

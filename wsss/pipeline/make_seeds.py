@@ -22,7 +22,7 @@ from wsss.models import Classifier, ReCAMClassifier, map_weight
 from wsss.pipeline.config import CamConfig
 from wsss.pipeline.networks import load_classifier
 from wsss.pipeline.run import Run, Step, write_text
-from wsss.pipeline.training import autocast, device_of, prepare, show_progress
+from wsss.pipeline.training import autocast, device_of, num_workers, prepare, show_progress
 from wsss.seeds import load_seeds, resize_maps, save_seeds
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> No
     )
     sizes = _original_sizes(dataset)
     network = load_classifier(run.folder / network_name / "model.pt").to(device_of(config)).eval().requires_grad_(False)
-    loader = size_loader(dataset, batch_size=config.cam.batch_size, num_workers=config.trainer.num_workers)
+    loader = size_loader(dataset, batch_size=config.cam.batch_size, num_workers=num_workers(config))
     for batch in track(loader, f"maps of {network_name}", disable=not show_progress(config), transient=True):
         present = [labels.nonzero()[:, 0].tolist() for labels in batch.labels]
         with autocast(config):

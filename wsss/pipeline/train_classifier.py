@@ -8,7 +8,7 @@ from wsss.models import Classifier
 from wsss.pipeline.config import AugmentConfig
 from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, save_classifier
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.training import augmentation, fit, optimizer_options, prepare
+from wsss.pipeline.training import augmentation, fit, num_workers, optimizer_options, prepare
 from wsss.tasks import ClassifierTask, ReCAMTask
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def _fit(
         VOCDataset(run.data, run.train_ids, run.train_labels, transform=augmentation(augment)),
         VOCDataset(run.data, run.val_ids, run.val_labels, transform=center_transform(augment.crop)),
         batch_size=batch_size,
-        num_workers=run.config.trainer.num_workers,
+        num_workers=num_workers(run.config),
     )
     trainer = fit(run.config, task, data, step.folder, epochs=epochs)
     save_classifier(run, step.folder / "model.pt", network)

@@ -13,7 +13,7 @@ from wsss.models import DeepLabV3Plus, load_segmenter
 from wsss.pipeline.make_seeds import write_iou
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.training import augmentation, autocast, device_of, fit, optimizer_options, prepare
+from wsss.pipeline.training import augmentation, autocast, device_of, fit, num_workers, optimizer_options, prepare
 from wsss.tasks import SegmenterTask
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> N
         VOCDataset(run.data, ids, labels, transform=augmentation(config.augment), mask_folder=folder),
         VOCDataset(run.data, val_ids, val_labels, transform=eval_transform(), mask_folder=truth),
         batch_size=config.batch_size,
-        num_workers=run.config.trainer.num_workers,
+        num_workers=num_workers(run.config),
         val_same_size=False,
     )
     task = SegmenterTask(

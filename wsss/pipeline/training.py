@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -141,6 +142,14 @@ def _loggers(config: Config, folder: Path) -> list[Logger]:
         except ModuleNotFoundError:
             raise InputError("logger.tensorboard=true needs `pip install tensorboard`; or choose logger=csv") from None
     return loggers
+
+
+def num_workers(config: Config) -> int:
+    """Loader processes, as many as leave the cores to the training."""
+    if config.trainer.num_workers is not None:
+        return config.trainer.num_workers
+    cores = os.cpu_count() or 1
+    return 0 if cores <= 2 else min(cores // 2, 8)
 
 
 def show_progress(config: Config) -> bool:
