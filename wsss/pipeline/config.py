@@ -148,7 +148,7 @@ class CRFConfig:
     gaussian_sxy: float = 3.0
     gaussian_compat: float = 3.0
     bilateral_sxy: float = 50.0
-    bilateral_srgb: float = 10.0
+    bilateral_srgb: float = 5.0
     bilateral_compat: float = 10.0
 
 
