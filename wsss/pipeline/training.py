@@ -124,7 +124,8 @@ def optimizer_options(config: OptimizerConfig) -> Mapping[str, Any]:
 
 def _callbacks(config: Config, checkpoints: Path) -> list[Callback]:
     callbacks: list[Callback] = [
-        ModelCheckpoint(dirpath=checkpoints, save_last=True, save_top_k=0, enable_version_counter=False),
+        # Without a monitored figure, "the best one" is the newest: one file, written at the end of each epoch.
+        ModelCheckpoint(checkpoints, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False),
         EpochLines(),
     ]
     if show_progress(config):
