@@ -12,7 +12,7 @@ from wsss.labels import VOID
 from wsss.masks.labels import local_labels, to_labels
 
 
-@dataclass(frozen=True)
+@dataclass
 class CRFParams:
     """Parameters of the CRF; defaults are IRN's and ReCAM's.
 

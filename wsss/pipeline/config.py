@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from wsss.masks import CRFParams
+
 
 @dataclass
 class DataConfig:
@@ -140,19 +142,6 @@ class CamConfig:
 
 
 @dataclass
-class CRFConfig:
-    """See `wsss.masks.CRFParams`."""
-
-    iterations: int = 10
-    gt_prob: float = 0.7
-    gaussian_sxy: float = 3.0
-    gaussian_compat: float = 3.0
-    bilateral_sxy: float = 50.0
-    bilateral_srgb: float = 5.0
-    bilateral_compat: float = 10.0
-
-
-@dataclass
 class MasksConfig:
     """Pseudo-masks.
 
@@ -162,7 +151,8 @@ class MasksConfig:
         fg_margin: confident: added to the threshold for the foreground pass.
         bg_margin: confident: subtracted from it for the background pass.
         oracle: also make masks at these offsets from the threshold and score them; the best is reported as the oracle.
-        jobs: processes.
+        jobs: processes; -1: one a core.
+        crf: see `wsss.masks.CRFParams`.
     """
 
     kind: str = "crf"
@@ -171,7 +161,7 @@ class MasksConfig:
     bg_margin: float = 0.1
     oracle: list[float] = field(default_factory=list)
     jobs: int = -1
-    crf: CRFConfig = field(default_factory=CRFConfig)
+    crf: CRFParams = field(default_factory=CRFParams)
 
 
 @dataclass

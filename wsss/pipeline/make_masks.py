@@ -1,6 +1,5 @@
 """Step `masks`: seeds to pseudo-masks, in parallel over images, and their scores."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +14,11 @@ from wsss.data import VOID, DataDescription, read_image, read_mask, save_mask
 from wsss.errors import InputError
 from wsss.masks import CRFParams, confident_mask, crf_mask, local_labels, require_pydensecrf, to_labels
 from wsss.metrics import confusion_matrix, iou
-from wsss.pipeline.make_seeds import seed_threshold, write_csv, write_iou
+from wsss.pipeline.make_seeds import seed_threshold
 from wsss.pipeline.run import Run, Step
+from wsss.pipeline.tables import write_csv, write_iou
 from wsss.pipeline.training import show_progress
 from wsss.seeds import Seeds, load_seeds, resize_maps
-
-log = logging.getLogger(__name__)
 
 KINDS = ("crf", "confident", "threshold")
 
@@ -77,8 +75,7 @@ def make_masks(run: Run) -> Step:
     if config.kind != "threshold":
         require_pydensecrf()
     step = masks_step(run)
-    if step.is_finished:
-        log.info("masks: finished before, kept")
+    if step.skip():
         return step
     with step.working():
         threshold = seed_threshold(run) if config.threshold is None else config.threshold
@@ -94,7 +91,7 @@ def make_masks(run: Run) -> Step:
 def mask_maker(run: Run, threshold: float) -> MaskMaker:
     """The run's way from seeds to masks at a background threshold."""
     config = run.config.masks
-    return MaskMaker(config.kind, threshold, config.fg_margin, config.bg_margin, CRFParams(**asdict(config.crf)))
+    return MaskMaker(config.kind, threshold, config.fg_margin, config.bg_margin, config.crf)
 
 
 def _write_mask(data: DataDescription, run_folder: Path, image_id: str, maker: MaskMaker) -> None:

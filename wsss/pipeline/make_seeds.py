@@ -1,8 +1,5 @@
 """Step `seeds`: localisation maps of the train images' present classes, one small file an image, and their scores."""
 
-import csv
-import io
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
@@ -21,13 +19,12 @@ from wsss.metrics import Sweep, ThresholdCounter
 from wsss.models import Classifier, ReCAMClassifier, map_weight
 from wsss.pipeline.config import CamConfig
 from wsss.pipeline.networks import load_classifier
-from wsss.pipeline.run import Run, Step, write_text
+from wsss.pipeline.run import Run, Step
+from wsss.pipeline.tables import write_csv, write_iou
 from wsss.pipeline.training import autocast, device_of, num_workers, prepare, show_progress
 from wsss.seeds import load_seeds, resize_maps, save_seeds
 
-log = logging.getLogger(__name__)
-
-# Kind of map -> (step whose network draws it, where ReCAM was trained; weight of the map).
+# Kind of map drawn from a ReCAM network -> the weight it is drawn with, see `map_weight`.
 RECAM_KINDS = {"recam": "w1_relu_w2", "recam_w1w2": "w1w2", "recam_fc1": "fc1", "recam_fc2": "fc2"}
 KINDS = ("cam", "control", "layer_cam", *RECAM_KINDS)
 
@@ -46,8 +43,7 @@ def make_seeds(run: Run) -> Step:
     """Export maps of every kind asked for, average the seed's kinds, and score each where there is truth."""
     kinds_by_network = _kinds_by_network(run)
     step = seeds_step(run)
-    if step.is_finished:
-        log.info("seeds: finished before, kept")
+    if step.skip():
         return step
     run.check_data()
     prepare(run.config)
@@ -211,8 +207,6 @@ def _rescale(images: Tensor, scale: float) -> Tensor:
 
 
 def _original_sizes(dataset: VOCDataset) -> dict[str, tuple[int, int]]:
-    from PIL import Image
-
     sizes = {}
     for image_id in dataset.ids:
         with Image.open(dataset.description.image_path(image_id)) as image:
@@ -260,18 +254,3 @@ def _sweep(folder: Path, truths: dict[str, NDArray[np.uint8]], num_labels: int, 
         seeds = load_seeds(folder / f"{image_id}.npz")
         counter.update(resize_maps(seeds.maps, seeds.size), seeds.classes, truth)
     return counter.compute()
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table, whole or not at all."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([header, *rows])
-    write_text(path, buffer.getvalue())
-
-
-def write_iou(path: Path, run: Run, per_label: NDArray[np.float64]) -> None:
-    """Write IoU per label in percent; empty for a label that occurs neither in truth nor prediction."""
-    names = ["background", *run.data.classes]
-    rows = [(name, "" if np.isnan(v) else round(100 * float(v), 2)) for name, v in zip(names, per_label, strict=True)]
-    write_csv(path, ["label", "iou"], rows)

@@ -154,6 +154,12 @@ class Step:
         manifest = self._manifest()
         return manifest is not None and manifest["state"] == "done" and manifest["fingerprint"] == self.fingerprint
 
+    def skip(self) -> bool:
+        """Whether the step is finished; says so in the log."""
+        if self.is_finished:
+            log.info("%s: finished before, kept", self.name)
+        return self.is_finished
+
     @contextmanager
     def working(self) -> Iterator["Step"]:
         """Make the folder ready, and record the figures when the work inside ends without an error."""

@@ -1,6 +1,5 @@
 """Steps `classifier`, `recam` and `control`: networks from image labels."""
 
-import logging
 from dataclasses import asdict
 
 from wsss.data import TrainValData, VOCDataset, center_transform
@@ -10,8 +9,6 @@ from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, s
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.training import augmentation, fit, num_workers, optimizer_options, prepare
 from wsss.tasks import ClassifierTask, ReCAMTask
-
-log = logging.getLogger(__name__)
 
 
 def classifier_step(run: Run) -> Step:
@@ -32,8 +29,7 @@ def recam_step(run: Run, *, control: bool = False) -> Step:
 def train_classifier(run: Run) -> Step:
     """Train the classifier with BCE; writes `classifier/model.pt`."""
     step = classifier_step(run)
-    if step.is_finished:
-        log.info("classifier: finished before, kept")
+    if step.skip():
         return step
     run.check_data()
     prepare(run.config)
@@ -48,8 +44,7 @@ def train_classifier(run: Run) -> Step:
 def train_recam(run: Run, *, control: bool = False) -> Step:
     """Train the ReCAM head and the network below it; writes `recam/model.pt` (or `control/model.pt`, λ = 0)."""
     step = recam_step(run, control=control)
-    if step.is_finished:
-        log.info("%s: finished before, kept", step.name)
+    if step.skip():
         return step
     run.check_data()
     prepare(run.config)

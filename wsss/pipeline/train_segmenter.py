@@ -1,6 +1,5 @@
 """Steps `segmenter` and `segmenter_supervised`: DeepLab on pseudo-masks, and its twin on the true ones."""
 
-import logging
 from dataclasses import asdict
 
 import numpy as np
@@ -10,13 +9,11 @@ from wsss.data import TrainValData, VOCDataset, eval_transform, read_image, read
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import DeepLabV3Plus, load_segmenter
-from wsss.pipeline.make_seeds import write_iou
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.run import Run, Step
+from wsss.pipeline.tables import write_iou
 from wsss.pipeline.training import augmentation, autocast, device_of, fit, num_workers, optimizer_options, prepare
 from wsss.tasks import SegmenterTask
-
-log = logging.getLogger(__name__)
 
 
 def segmenter_step(run: Run, *, supervised: bool = False) -> Step:
@@ -38,8 +35,7 @@ def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
     if supervised and not run.has_train_truth:
         raise InputError("segmenter.supervised_twin=true: the train split has no true masks; leave it false")
     step = segmenter_step(run, supervised=supervised)
-    if step.is_finished:
-        log.info("%s: finished before, kept", step.name)
+    if step.skip():
         return step
     run.check_data()
     prepare(run.config)
