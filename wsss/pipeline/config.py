@@ -115,7 +115,8 @@ class CamConfig:
 
     Attributes:
         seed: kinds of map that are averaged to be the pipeline's seed: cam, recam (W1∘ReLU(W2)), recam_w1w2
-            (published), recam_fc1, layer_cam. Without ReCAM, `recam…` falls out and `layer_cam` is the classifier's.
+            (published), recam_fc1, layer_cam; one named twice counts twice. Without ReCAM, `recam…` falls out and
+            `layer_cam` is the classifier's.
         extra: kinds exported and scored beside them, for comparison.
         scales: resize factors of the multi-scale maps.
         flip: add the mirrored image at every scale.

@@ -1,5 +1,6 @@
 """Step `seeds`: localisation maps of the train images' present classes, one small file an image, and their scores."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -236,7 +237,8 @@ def _score(run: Run, step: Step, threshold: float) -> None:
         protocol = {**common, "scales": list(scales), "flip": config.flip}
         key = "seeds/oracle_miou" if kind == "seed" else f"seeds/{kind}/miou"
         if kind == "seed":
-            protocol["maps"] = " + ".join(seed_kinds(run))
+            weights = Counter(seed_kinds(run))
+            protocol["maps"] = " + ".join(kind if n == 1 else f"{n} {kind}" for kind, n in weights.items())
             chosen = int(np.flatnonzero(sweep.thresholds == threshold)[0])
             source = "mean Otsu, no truth"
             step.add_figure(
