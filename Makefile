@@ -24,12 +24,13 @@ help:
 	@head -4 Makefile | cut -c3-
 
 $(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON): install Python 3.10 or newer, or name one with make PYTHON=…"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: $$($(PYTHON) --version) is too old: wsss needs Python 3.10 or newer; use make PYTHON=python3.x"; exit 1; }
 	@test "$(CRF)" = 0 || command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
 	  { echo "error: no C++ compiler, which pydensecrf needs: install one (Debian: apt install g++; macOS: xcode-select --install) or do without the CRF: make CRF=0 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
-	  { echo "error: python could not make $(VENV) (Debian: apt install python3-venv)"; exit 1; }
+	  { rm -rf $(VENV); echo "error: python could not make $(VENV) (Debian: apt install python3-venv)"; exit 1; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
 

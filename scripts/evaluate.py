@@ -1,4 +1,4 @@
-"""Score a run's segmenter on the val images again, and show all figures of the run.
+"""Score a run's segmenter on the images of `data.val`; the run's own figures stay as they are.
 
 Examples:
     python scripts/evaluate.py run=mine
@@ -8,16 +8,17 @@ Examples:
 
 import hydra
 from omegaconf import DictConfig
+from rich.console import Console
 
-from wsss.pipeline.cli import print_results, run_script
+from wsss.pipeline.cli import run_script
 from wsss.pipeline.evaluate import evaluate
 from wsss.pipeline.run import Run
+from wsss.report import results_table
 
 
 def evaluate_and_show(run: Run) -> None:
-    """Figures of the segmenter, then the whole table."""
-    evaluate(run)
-    print_results(run)
+    """Figures of the segmenter, with their protocols."""
+    Console().print(results_table(*evaluate(run)))
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")

@@ -79,7 +79,7 @@ def test_a_missing_mask_is_named(tiny) -> None:
 
 def test_a_mask_of_colours_or_garbage_is_named(tiny) -> None:
     Image.new("RGB", (16, 24)).save(tiny.mask_path("two"))
-    assert "two.png: a mask must hold label values (palette or grey PNG), this one is RGB" in refusal(tiny)
+    assert "two.png: a mask must hold label values, this one is RGB; save it as palette or grey PNG" in refusal(tiny)
     content = tiny.mask_path("one").read_bytes()
     tiny.mask_path("two").write_bytes(content[: len(content) // 2])
     assert "two.png: not a readable mask" in refusal(tiny)
@@ -95,3 +95,13 @@ def test_a_data_set_without_any_label_is_refused(tiny) -> None:
     for image_id in IDS:
         tiny.annotation_path(image_id).write_text("<annotation/>")
     assert "none of 3 images has a label; look at data.labels and data.classes" in refusal(tiny)
+
+
+def test_files_that_are_not_text_are_named(tiny) -> None:
+    tiny.annotation_path("two").write_bytes(b'<?xml version="1.0" encoding="nonsense"?><annotation/>')
+    assert "two.xml: not readable XML" in refusal(tiny)
+
+
+def test_a_picture_too_large_to_be_true_is_named(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert "one.jpg: not a readable image" in refusal(tiny)

@@ -57,7 +57,9 @@ def test_classes_of_few_pixels_are_left_out_of_mask_labels(tiny) -> None:
 def test_whether_all_masks_are_there(tiny) -> None:
     assert tiny.has_masks(["one", "two"])
     tiny.mask_path("two").unlink()
-    assert not tiny.has_masks(["one", "two"])
+    assert not tiny.has_masks(["two"])
+    with pytest.raises(InputError, match=r"two\.png: no such mask, while other images"):
+        tiny.has_masks(["one", "two"])
 
 
 def test_an_item_is_image_labels_and_mask(tiny) -> None:
@@ -160,3 +162,10 @@ def test_broken_annotations_are_named(tiny) -> None:
     assert "one.xml: not readable XML" in refusal(read_labels, tiny, "one")
     tiny.annotation_path("one").unlink()
     assert "one.xml: no such annotation; add it or use data.labels=masks" in refusal(read_labels, tiny, "one")
+
+
+def test_a_list_that_is_not_text_is_named(tiny) -> None:
+    path = tiny.root / "ImageSets" / "Segmentation" / "odd.txt"
+    path.write_bytes(b"\xff\xfe1\x00")
+    with pytest.raises(InputError, match=r"odd\.txt: not a readable text file .* save it as UTF-8"):
+        read_split(tiny, "odd")

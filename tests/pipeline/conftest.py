@@ -10,6 +10,7 @@ from wsss.pipeline.config import Config
 from wsss.pipeline.run import Run
 
 REPOSITORY = Path(__file__).parents[2]
+EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "conf" / "experiment").glob("*.yaml"))
 
 
 def compose_config(*overrides: str) -> Config:

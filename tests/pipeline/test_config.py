@@ -6,14 +6,13 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from omegaconf.errors import OmegaConfBaseException
 
-from tests.pipeline.conftest import REPOSITORY, compose_config
+from tests.pipeline.conftest import EXPERIMENTS, REPOSITORY, compose_config
 
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in (REPOSITORY / "conf").glob("*/*.yaml")
     if path.parent.name != "experiment"
 )
-EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "conf" / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("override", GROUPS)

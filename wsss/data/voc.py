@@ -29,6 +29,10 @@ VOC_CLASSES = (
 )
 
 
+# What Pillow raises for damaged, foreign and outsize files.
+UNREADABLE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
+
+
 @dataclass(frozen=True)
 class DataDescription:
     """A data set in VOC layout.
@@ -67,8 +71,18 @@ class DataDescription:
         return self.root / "Annotations" / f"{image_id}.xml"
 
     def has_masks(self, ids: Sequence[str]) -> bool:
-        """Whether every image of `ids` has a ground-truth mask."""
-        return all(self.mask_path(i).exists() for i in ids)
+        """Whether the images of `ids` have ground-truth masks.
+
+        Raises:
+            InputError: if some have and some have not: half a truth would be scored as the whole.
+        """
+        missing = [i for i in ids if not self.mask_path(i).exists()]
+        if missing and len(missing) < len(ids):
+            raise InputError(
+                f"{self.mask_path(missing[0])}: no such mask, while other images of the split have theirs; "
+                f"add the {len(missing)} missing, or shorten the split"
+            )
+        return not missing
 
 
 def describe(
@@ -109,7 +123,11 @@ def describe(
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not a readable text file ({error}); save it as UTF-8") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def read_split(description: DataDescription, split: str) -> list[str]:
@@ -121,7 +139,7 @@ def read_split(description: DataDescription, split: str) -> list[str]:
     path = description.root / "ImageSets" / "Segmentation" / f"{split}.txt"
     if not path.is_file():
         raise InputError(f"{path}: no such list of images; choose another split or write one image id a line")
-    ids = path.read_text().split()
+    ids = " ".join(_lines(path)).split()
     if not ids:
         raise InputError(f"{path}: an empty list; write one image id a line")
     if len(set(ids)) < len(ids):
@@ -141,7 +159,7 @@ def read_image(path: Path) -> Image.Image:
             return image.convert("RGB")
     except FileNotFoundError:
         raise InputError(f"{path}: no such image; add the file or remove its id from the list") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: not a readable image ({error}); replace it or remove its id from the list") from None
 
 
@@ -155,12 +173,12 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             if image.mode not in ("P", "L"):
                 raise InputError(
-                    f"{path}: a mask must hold label values (palette or grey PNG), this one is {image.mode}"
+                    f"{path}: a mask must hold label values, this one is {image.mode}; save it as palette or grey PNG"
                 )
             return np.array(image, dtype=np.uint8)
     except FileNotFoundError:
         raise InputError(f"{path}: no such mask; add the file or remove its id from the list") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: not a readable mask ({error}); replace it or remove its id from the list") from None
 
 
@@ -184,7 +202,7 @@ def read_labels(description: DataDescription, image_id: str) -> list[int]:
         names = {obj.findtext("name", "").strip() for obj in ElementTree.parse(path).getroot().iter("object")}
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation; add it or use data.labels=masks") from None
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, OSError, LookupError, ValueError) as error:
         raise InputError(f"{path}: not readable XML ({error}); repair the file") from None
     unknown = names - set(description.classes)
     if unknown:

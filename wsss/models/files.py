@@ -51,8 +51,8 @@ def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         file = ModelFile(content["kind"], content["network"], content["classes"], content["state_dict"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a model file ({str(error).splitlines()[0]})") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a whole model file; delete {path.parent} and train it again") from error
     if file.kind not in kinds:
         raise InputError(f"{path}: holds a {file.kind}, expected {' or '.join(kinds)}")
     return file

@@ -2,13 +2,17 @@
 
 import json
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.console import Console
 
 from wsss.errors import InputError
@@ -35,10 +39,10 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
         assert isinstance(config, Config)
         run = Run(config)
         work(run)
-    except (InputError, OmegaConfBaseException) as error:
-        console.print("[red]error:[/red]", end=" ")
-        console.print(" ".join(str(error).split()), soft_wrap=True, markup=False)
-        sys.exit(2)
+    except MissingMandatoryValue as error:
+        _fail(console, f"{error.full_key} has no value; pass {error.full_key}=<value>")
+    except (InputError, MisconfigurationException, OmegaConfBaseException) as error:
+        _fail(console, str(error))
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here")
         sys.exit(130)
@@ -46,6 +50,12 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
     log.info("wrote %s", run.folder)
     if next_command is not None:
         log.info("next: python scripts/%s", " ".join([next_command, *_overrides()]))
+
+
+def _fail(console: Console, message: str) -> NoReturn:
+    console.print("[red]error:[/red]", end=" ")
+    console.print(" ".join(message.split()), soft_wrap=True, markup=False)
+    sys.exit(2)
 
 
 def print_results(run: Run) -> None:
@@ -56,8 +66,8 @@ def print_results(run: Run) -> None:
 
 
 def _overrides() -> list[str]:
-    """The command line's own options, so that the next command can be pasted."""
-    return [f"'{o}'" if any(c in o for c in "[]{}$*, ") else o for o in sys.argv[1:] if not o.startswith("-")]
+    """The options this run (of a sweep, perhaps) was started with, so that the next command can be pasted."""
+    return [shlex.quote(option) for option in HydraConfig.get().overrides.task]
 
 
 def _set_up_logging() -> None:

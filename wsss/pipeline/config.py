@@ -218,7 +218,7 @@ class LoggerConfig:
     """Where curves go.
 
     Attributes:
-        csv: `metrics.csv` in the step's folder.
+        csv: `metrics/version_<n>/metrics.csv` in the step's folder, one for each start.
         tensorboard: TensorBoard files in the step's folder; needs the extra `tracking`.
     """
 

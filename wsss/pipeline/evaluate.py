@@ -1,29 +1,36 @@
-"""Score a run's trained segmenters anew."""
-
-import logging
+"""Score a run's trained segmenters on any split."""
 
 from wsss.errors import InputError
 from wsss.pipeline.run import Run
-from wsss.pipeline.train_segmenter import score_segmenter, segmenter_step
+from wsss.pipeline.train_segmenter import predict_val, val_protocol
+from wsss.report.tables import Protocol
 
-log = logging.getLogger(__name__)
+TRAINED_ON = {"segmenter": "pseudo-masks", "segmenter_supervised": "truth"}
 
 
-def evaluate(run: Run) -> dict[str, float]:
-    """Predict the val images with the run's segmenter (and its supervised twin) and score them.
+def evaluate(run: Run) -> tuple[dict[str, float], dict[str, Protocol]]:
+    """Predict the images of `data.val` with the run's segmenter (and its supervised twin) and score them.
+
+    Predictions and IoU per class go to `<segmenter>/evaluation/<data set>_<split>`; the run's own figures stay as they
+    are.
+
+    Returns:
+        Figures, mIoU in percent, and their protocols.
 
     Raises:
         InputError: if there is no trained segmenter, or no true masks to score against.
     """
+    split = run.config.data.val
     if not run.has_val_truth:
-        raise InputError(f"{run.data.root}: the {run.config.data.val} images have no masks to score against")
+        raise InputError(f"{run.data.root}: the {split} images have no masks to score against")
     figures: dict[str, float] = {}
-    for supervised in (False, True):
-        step = segmenter_step(run, supervised=supervised)
-        if supervised and not step.folder.exists():
+    protocols: dict[str, Protocol] = {}
+    for name, masks in TRAINED_ON.items():
+        model = run.folder / name / "model.pt"
+        if name == "segmenter_supervised" and not model.exists():
             continue
-        score_segmenter(run, step, supervised=supervised)
-        figures |= step.figures
-    for key, value in figures.items():
-        log.info("%s: %.2f on %d images of %s", key, value, len(run.val_ids), run.data.name)
-    return figures
+        scored = predict_val(run, model, model.parent / "evaluation" / f"{run.data.name}_{split}")
+        key = f"{name}/{split}_miou"
+        figures[key] = float("nan") if scored is None else scored
+        protocols[key] = {"data": run.data.name, **val_protocol(run), "trained_on": masks}
+    return figures, protocols

@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from wsss.data import VOID, DataDescription, read_image, read_mask, save_mask
-from wsss.errors import InputError
 from wsss.masks import CRFParams, confident_mask, crf_mask, local_labels, require_pydensecrf, to_labels
 from wsss.metrics import confusion_matrix, iou
-from wsss.pipeline.make_seeds import seed_threshold
+from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import write_csv, write_iou
 from wsss.pipeline.training import show_progress
 from wsss.seeds import Seeds, load_seeds, resize_maps
-
-KINDS = ("crf", "confident", "threshold")
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,6 @@ def masks_step(run: Run) -> Step:
 def make_masks(run: Run) -> Step:
     """Write `masks/<id>.png` for every train image and score them on the train truth if there is any."""
     config = run.config.masks
-    if config.kind not in KINDS:
-        raise InputError(f"masks.kind={config.kind!r}: expected one of {', '.join(KINDS)}")
     if config.kind != "threshold":
         require_pydensecrf()
     step = masks_step(run)
@@ -137,6 +132,7 @@ def _score(run: Run, step: Step, threshold: float, source: str) -> None:
         "images": len(run.score_ids),
         "method": config.kind,
         "crf": crf,
+        **seed_protocol(run),
     }
     at = round(threshold, 4)
     step.add_figure("masks/miou", 100 * float(scores.mean), threshold=at, threshold_from=source, **protocol)
@@ -160,6 +156,10 @@ def _score_oracle(run: Run, step: Step, threshold: float, miou: float, protocol:
     curve = {t: float(iou(c.sum(axis=0)).mean) for t, c in zip(thresholds, counts, strict=True)} | {threshold: miou}
     best = max(curve, key=lambda t: curve[t])
     step.add_figure(
-        "masks/oracle_miou", 100 * curve[best], threshold=round(best, 4), threshold_from="oracle", **protocol
+        "masks/oracle_miou",
+        100 * curve[best],
+        threshold=round(best, 4),
+        threshold_from=f"oracle, the best of {len(curve)}",
+        **protocol,
     )
     write_csv(step.folder / "curve.csv", ["threshold", "miou"], [(t, 100 * m) for t, m in sorted(curve.items())])

@@ -27,7 +27,6 @@ from wsss.seeds import load_seeds, resize_maps, save_seeds
 
 # Kind of map drawn from a ReCAM network -> the weight it is drawn with, see `map_weight`.
 RECAM_KINDS = {"recam": "w1_relu_w2", "recam_w1w2": "w1w2", "recam_fc1": "fc1", "recam_fc2": "fc2"}
-KINDS = ("cam", "control", "layer_cam", *RECAM_KINDS)
 
 
 def seeds_step(run: Run) -> Step:
@@ -66,6 +65,15 @@ def seed_kinds(run: Run) -> list[str]:
     return kinds
 
 
+def seed_protocol(run: Run) -> dict[str, object]:
+    """How the seeds were drawn, for the figures of seeds and of what is made from them."""
+    config = run.config.cam
+    weights = Counter(seed_kinds(run))
+    layer_scales = {"layer_scales": list(config.layer_scales)} if "layer_cam" in weights else {}
+    maps = " + ".join(kind if n == 1 else f"{n} {kind}" for kind, n in weights.items())
+    return {"scales": list(config.scales), **layer_scales, "flip": config.flip, "maps": maps}
+
+
 def seed_threshold(run: Run) -> float:
     """Background threshold of the seeds chosen without truth."""
     paths = (run.folder / "seeds" / f"{image_id}.npz" for image_id in run.train_ids)
@@ -76,9 +84,6 @@ def _kinds_by_network(run: Run) -> dict[str, list[str]]:
     """Which network (step) draws which kinds."""
     config = run.config
     kinds = dict.fromkeys([*seed_kinds(run), *config.cam.extra])
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise InputError(f"cam.seed, cam.extra: no kind {unknown[0]!r}; expected some of {', '.join(KINDS)}")
     plan: dict[str, list[str]] = {"classifier": [k for k in kinds if k == "cam"]}
     if config.recam.enabled:
         plan["recam"] = [k for k in kinds if k in RECAM_KINDS or k == "layer_cam"]
@@ -103,6 +108,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> No
     )
     sizes = _original_sizes(dataset)
     network = load_classifier(run.folder / network_name / "model.pt").to(device_of(config)).eval().requires_grad_(False)
+    _check_stages(network, config.cam)
     loader = size_loader(dataset, batch_size=config.cam.batch_size, num_workers=num_workers(config))
     for batch in track(loader, f"maps of {network_name}", disable=not show_progress(config), transient=True):
         present = [labels.nonzero()[:, 0].tolist() for labels in batch.labels]
@@ -111,6 +117,13 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> No
         for kind, per_image in maps.items():
             for image_id, classes, image_maps in zip(batch.ids, present, per_image, strict=True):
                 save_seeds(folders[kind] / f"{image_id}.npz", image_maps, classes, sizes[image_id])
+
+
+def _check_stages(network: Classifier, config: CamConfig) -> None:
+    known = list(network.backbone.channels)
+    unknown = sorted({*config.layer_stages, *config.tanh_stages} - {*known})
+    if unknown:
+        raise InputError(f"cam.layer_stages: this backbone has no {unknown[0]}; expected some of {', '.join(known)}")
 
 
 def draw_maps(
@@ -237,8 +250,7 @@ def _score(run: Run, step: Step, threshold: float) -> None:
         protocol = {**common, "scales": list(scales), "flip": config.flip}
         key = "seeds/oracle_miou" if kind == "seed" else f"seeds/{kind}/miou"
         if kind == "seed":
-            weights = Counter(seed_kinds(run))
-            protocol["maps"] = " + ".join(kind if n == 1 else f"{n} {kind}" for kind, n in weights.items())
+            protocol |= seed_protocol(run)
             chosen = int(np.flatnonzero(sweep.thresholds == threshold)[0])
             source = "mean Otsu, no truth"
             step.add_figure(

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from wsss.errors import InputError
 from wsss.models import Backbone, Classifier, DeepLabV3Plus, ReCAMClassifier, build_backbone
 from wsss.models.files import backbone_of, read_model, save_model
 from wsss.pipeline.config import BackboneConfig, Config, SegmenterConfig
@@ -44,7 +45,16 @@ def new_segmenter(run: Run) -> DeepLabV3Plus:
     config = run.config.segmenter
     backbone = build_backbone(**_segmenter_backbone(run.config))
     if config.init == "classifier":
-        backbone.load_state_dict(trained_backbone(run).state_dict())
+        try:
+            backbone.load_state_dict(trained_backbone(run).state_dict())
+        except RuntimeError:
+            raise InputError(
+                f"segmenter.init=classifier: the run's classifier is not a {run.config.backbone.name}; "
+                "pass the backbone it was trained with, or segmenter.init=imagenet"
+            ) from None
+    if config.skip_stage not in backbone.channels:
+        known = ", ".join(backbone.channels)
+        raise InputError(f"segmenter.skip_stage={config.skip_stage}: this backbone has {known}")
     return DeepLabV3Plus(backbone, run.data.num_classes + 1, **_head(config))
 
 

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from wsss.errors import InputError
 from wsss.models import load_segmenter
 from wsss.pipeline.run import Run
 from wsss.pipeline.training import device_of
@@ -13,6 +14,8 @@ log = logging.getLogger(__name__)
 
 def make_report(run: Run) -> Path:
     """Write `report/index.html` from whatever the run's folder holds."""
+    if not any(run.folder.glob("*/manifest.json")):
+        raise InputError(f"{run.folder}: no such run; check run=<name>, or start one with scripts/run_pipeline.py")
     run.write_results()
     model = run.folder / "segmenter" / "model.pt"
     path = write_report(

@@ -26,6 +26,7 @@ import wsss
 from wsss.data import DataDescription, check_images, describe, label_table, read_split
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
+from wsss.pipeline.options import check_options
 from wsss.writing import whole_file
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Run:
     """
 
     def __init__(self, config: Config) -> None:
+        check_options(config)
         self.config = config
         self.folder = Path(config.outputs) / config.run
         data = config.data
@@ -51,14 +53,23 @@ class Run:
             data.root, name=data.name, classes=data.classes, labels=data.labels, mask_folder=data.mask_folder
         )
         self.train_ids = self._ids(data.train)
-        self.score_ids = self._ids(data.score or data.train)
         self.val_ids = self._ids(data.val)
-        outside = set(self.score_ids) - set(self.train_ids)
-        if outside:
-            raise InputError(f"data.score={data.score}: image {min(outside)} is not in data.train={data.train}")
+        self.score_ids = self._score_ids()
 
     def _ids(self, split: str) -> list[str]:
         return read_split(self.data, split)[: self.config.limit_images]
+
+    def _score_ids(self) -> list[str]:
+        """Images of `data.score` among those trained on (`limit_images` cuts the train list)."""
+        data = self.config.data
+        if data.score is None:
+            return self.train_ids
+        wanted = read_split(self.data, data.score)
+        outside = set(wanted) - set(read_split(self.data, data.train))
+        if outside:
+            raise InputError(f"data.score={data.score}: image {min(outside)} is not in data.train={data.train}")
+        kept = set(self.train_ids)
+        return [image_id for image_id in wanted if image_id in kept]
 
     @cached_property
     def train_labels(self) -> torch.Tensor:
@@ -89,13 +100,17 @@ class Run:
         stamp = self.folder / "data_check.json"
         ids = sorted({*self.train_ids, *self.val_ids})
         state = {"files": _files_fingerprint(self.data, ids), "data": asdict(self.config.data)}
-        if stamp.exists() and json.loads(stamp.read_text()) == state:
+        if stamp.exists() and stamp.read_text() == _json(state):
             return
         with_truth = {*self.score_ids} if self.has_train_truth else set()
         with_truth |= {*self.val_ids} if self.has_val_truth else set()
         start = time.monotonic()
         check_images(self.data, sorted(with_truth), masks=True)
         check_images(self.data, sorted(set(ids) - with_truth), masks=False)
+        if not self.train_labels.any():
+            raise InputError(
+                f"{self.data.root}: no image of {self.config.data.train} has a label; look at data.labels, data.classes"
+            )
         write_json(stamp, state)
         log.info("data: %d images of %s looked at in %.0f s", len(ids), self.data.name, time.monotonic() - start)
 
@@ -110,21 +125,29 @@ class Run:
         return Step(self, name, settings, inputs)
 
     def write_results(self) -> dict[str, float]:
-        """Collect the figures of all finished steps into results.json and protocols.json."""
+        """Collect the figures of the finished steps into results.json and protocols.json.
+
+        A step that builds on outputs made anew since is left out: its figures belong to other options.
+        """
         results: dict[str, float] = {}
         protocols: dict[str, Protocol] = {}
-        for path in sorted(self.folder.glob("*/manifest.json"), key=lambda p: p.stat().st_mtime):
-            manifest = json.loads(path.read_text())
-            if manifest["state"] == "done":
-                results |= manifest["figures"]
-                protocols |= manifest["protocols"]
-                results[f"time/{manifest['step']}_s"] = manifest["seconds"]
+        manifests = [read_manifest(path) for path in self.folder.glob("*/manifest.json")]
+        done = {manifest["step"]: manifest for manifest in manifests if manifest["state"] == "done"}
+
+        def is_current(step: str) -> bool:
+            inputs = done[step]["inputs"].items()
+            return all(s in done and done[s]["fingerprint"] == before and is_current(s) for s, before in inputs)
+
+        for step in filter(is_current, done):
+            results |= done[step]["figures"]
+            protocols |= done[step]["protocols"]
+            results[f"time/{step}_s"] = done[step]["seconds"]
         write_json(self.folder / "results.json", results)
         write_json(self.folder / "protocols.json", protocols)
         return results
 
     def save_config(self) -> None:
-        """Keep the resolved options beside the outputs."""
+        """Keep the resolved options of the newest step beside the outputs; each step's own are in its manifest."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
 
@@ -164,9 +187,12 @@ class Step:
     def working(self) -> Iterator["Step"]:
         """Make the folder ready, and record the figures when the work inside ends without an error."""
         manifest = self._manifest()
-        if manifest is not None and manifest["fingerprint"] != self.fingerprint:
+        spent = 0.0
+        if manifest is not None and manifest["fingerprint"] == self.fingerprint:
+            spent = manifest["seconds"]
+        elif manifest is not None:
             change = _first_difference(manifest, {"settings": self.settings, "inputs": self.inputs})
-            if not self.run.config.overwrite:
+            if self._has_outputs() and not self.run.config.overwrite:
                 raise InputError(
                     f"{self.folder}: made with other options ({change}); choose another run=<name>, "
                     "or redo the step with overwrite=true"
@@ -175,10 +201,14 @@ class Step:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.run.save_config()
-        self._write("running", seconds=0.0)
+        self._write("running", seconds=spent)
         start = time.monotonic()
-        yield self
-        seconds = round(time.monotonic() - start, 1)
+        try:
+            yield self
+        except BaseException:
+            self._write("running", seconds=round(spent + time.monotonic() - start, 1))
+            raise
+        seconds = round(spent + time.monotonic() - start, 1)
         self._write("done", seconds=seconds)
         self.run.write_results()
         figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
@@ -191,7 +221,7 @@ class Step:
 
     def _fingerprint_of(self, step: str) -> str:
         path = self.run.folder / step / "manifest.json"
-        manifest = json.loads(path.read_text()) if path.exists() else None
+        manifest = read_manifest(path) if path.exists() else None
         if manifest is None or manifest["state"] != "done":
             script = SCRIPT_OF[step]
             raise InputError(
@@ -200,10 +230,11 @@ class Step:
         return str(manifest["fingerprint"])
 
     def _manifest(self) -> dict[str, Any] | None:
-        if not self.manifest_path.exists():
-            return None
-        manifest: dict[str, Any] = json.loads(self.manifest_path.read_text())
-        return manifest
+        return read_manifest(self.manifest_path) if self.manifest_path.exists() else None
+
+    def _has_outputs(self) -> bool:
+        """Whether the folder holds more than an attempt that failed at once."""
+        return any(path.suffix in (".pt", ".ckpt", ".npz", ".png") for path in self.folder.rglob("*"))
 
     def _write(self, state: str, *, seconds: float) -> None:
         manifest = {
@@ -231,9 +262,26 @@ SCRIPT_OF = {
 }
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A step's manifest.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable manifest ({error}); delete {path.parent} and redo the step") from None
+    return manifest
+
+
 def write_json(path: Path, content: object) -> None:
     """Write JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1, sort_keys=True))
+    write_text(path, _json(content))
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=1, sort_keys=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -262,7 +310,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
-    """Name one option that differs, `masks.crf.srgb 5 → 10`."""
+    """Name one option that differs, `masks.crf.bilateral_srgb 5 → 10`."""
     for key in sorted({*old, *new} if prefix else {*new}):
         before, after = old.get(key), new.get(key)
         if before == after:
@@ -270,5 +318,7 @@ def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: st
         if isinstance(before, dict) and isinstance(after, dict):
             return _first_difference(before, after, f"{prefix}{key}.")
         name = f"{prefix}{key}".removeprefix("settings.")
-        return f"step {key} was redone" if prefix == "inputs." else f"{name} {before} → {after}"
+        if prefix == "inputs.":
+            return f"step {key} was {'added' if before is None else 'left out' if after is None else 'redone'}"
+        return f"{name} {before} → {after}"
     return "another version"

@@ -75,6 +75,8 @@ def _fit(
         num_workers=num_workers(run.config),
     )
     trainer = fit(run.config, task, data, step.folder, epochs=epochs)
+    if "val/map" not in trainer.callback_metrics:  # an interrupted run had ended its last epoch
+        trainer.validate(task, datamodule=data, verbose=False)
     save_classifier(run, step.folder / "model.pt", network)
     step.add_figure(
         f"{step.name}/val_map",

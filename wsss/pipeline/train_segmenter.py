@@ -1,6 +1,7 @@
 """Steps `segmenter` and `segmenter_supervised`: DeepLab on pseudo-masks, and its twin on the true ones."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,9 +30,6 @@ def segmenter_step(run: Run, *, supervised: bool = False) -> Step:
 
 def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
     """Train on the pseudo-masks (or on the truth); writes `model.pt`, the val predictions, and scores them."""
-    config = run.config.segmenter
-    if config.init not in ("imagenet", "classifier"):
-        raise InputError(f"segmenter.init={config.init!r}: expected imagenet or classifier")
     if supervised and not run.has_train_truth:
         raise InputError("segmenter.supervised_twin=true: the train split has no true masks; leave it false")
     step = segmenter_step(run, supervised=supervised)
@@ -80,24 +78,35 @@ def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> N
 
 def score_segmenter(run: Run, step: Step, *, supervised: bool = False) -> None:
     """Predict the val images at one scale, keep the predictions, and score them if there is truth."""
-    segmenter = load_segmenter(step.folder / "model.pt", device=str(device_of(run.config)))
+    scored = predict_val(run, step.folder / "model.pt", step.folder)
+    if scored is not None:
+        key = "segmenter/supervised_val_miou" if supervised else "segmenter/val_miou"
+        masks = "truth" if supervised else "pseudo-masks"
+        step.add_figure(key, scored, **val_protocol(run), trained_on=masks)
+
+
+def predict_val(run: Run, model: Path, folder: Path) -> float | None:
+    """Write `predictions/<id>.png` and `iou.csv` under `folder`; mIoU in percent, None without truth."""
+    segmenter = load_segmenter(model, device=str(device_of(run.config)))
     num_labels = run.data.num_classes + 1
     confusion = np.zeros((num_labels, num_labels + 1), np.int64)
-    folder = step.folder / "predictions"
-    folder.mkdir(exist_ok=True)
+    (folder / "predictions").mkdir(parents=True, exist_ok=True)
     for image_id in run.val_ids:
         with autocast(run.config):
             prediction = segmenter(read_image(run.data.image_path(image_id)))
-        save_mask(folder / f"{image_id}.png", prediction)
+        save_mask(folder / "predictions" / f"{image_id}.png", prediction)
         if run.has_val_truth:
             confusion += confusion_matrix(read_mask(run.data.mask_path(image_id)), prediction, num_labels)
     if not run.has_val_truth:
-        return
+        return None
     scores = iou(confusion)
-    write_iou(step.folder / "iou.csv", run, scores.per_label)
-    key = "segmenter/supervised_val_miou" if supervised else "segmenter/val_miou"
-    masks = "truth" if supervised else "pseudo-masks"
-    step.add_figure(
-        key, 100 * float(scores.mean), split=run.config.data.val, images=len(run.val_ids), trained_on=masks,
-        scales=[1.0], flip=False, crf="none",
-    )  # fmt: skip
+    write_iou(folder / "iou.csv", run, scores.per_label)
+    return 100 * float(scores.mean)
+
+
+def val_protocol(run: Run) -> dict[str, object]:
+    """How the segmenter is scored."""
+    resized = run.config.segmenter.eval_resize_long
+    size = {} if resized is None else {"resize_long": resized}
+    common = {"split": run.config.data.val, "images": len(run.val_ids)}
+    return {**common, **size, "scales": [1.0], "flip": False, "crf": "none"}

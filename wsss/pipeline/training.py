@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import platform
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -45,6 +46,8 @@ def fit(
     """Train, from the last epoch's checkpoint in `folder` where an interrupted run left one."""
     checkpoint = folder / "checkpoints" / "last.ckpt"
     if checkpoint.exists():
+        if not zipfile.is_zipfile(checkpoint):
+            raise InputError(f"{checkpoint}: damaged; delete it and run the step again")
         log.info("continuing from %s", checkpoint)
     trainer = pl.Trainer(
         max_epochs=epochs,
@@ -58,7 +61,12 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=10,
     )
-    trainer.fit(task, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None, weights_only=True)
+    try:
+        trainer.fit(
+            task, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None, weights_only=True
+        )
+    except SystemExit:  # how Lightning answers Ctrl-C and SIGTERM
+        raise KeyboardInterrupt from None
     return trainer
 
 
@@ -136,7 +144,7 @@ def _callbacks(config: Config, checkpoints: Path) -> list[Callback]:
 def _loggers(config: Config, folder: Path) -> list[Logger]:
     loggers: list[Logger] = []
     if config.logger.csv:
-        loggers.append(CSVLogger(folder, name="", version="metrics"))
+        loggers.append(CSVLogger(folder, name="metrics"))
     if config.logger.tensorboard:
         try:
             loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))

@@ -28,6 +28,7 @@ KIND_NAMES = {
 FIXED_NAMES = {
     "classifier/val_map": ("classifier", "val mAP"),
     "recam/val_map": ("classifier", "ReCAM head, val mAP"),
+    "control/val_map": ("classifier", "control, val mAP"),
     "seeds/miou": ("seeds", "default seed"),
     "seeds/oracle_miou": ("seeds", "default seed, oracle"),
     "masks/miou": ("pseudo-masks", "pseudo-masks"),
@@ -125,6 +126,9 @@ def name_figure(key: str) -> tuple[str, str]:
     parts = key.split("/")
     if len(parts) == 3 and parts[0] == "seeds" and parts[2] == "miou":
         return "seeds", f"{kind_name(parts[1])}, oracle"
+    if parts[0].startswith("segmenter") and key.endswith("_miou"):
+        who = "segmenter" if parts[0] == "segmenter" else "twin trained on truth"
+        return "segmenter", f"{who}, {parts[1].removesuffix('_miou')}"
     if parts[0] == "time" and key.endswith("_s"):
         return "time", key.removeprefix("time/").removesuffix("_s").replace("_", " ")
     return "other", key

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
+from torchmetrics.utilities import dim_zero_cat
 
 from wsss.data import Sample
 from wsss.models.classifier import Classifier
@@ -31,12 +31,15 @@ class ClassifierTask(PolyTask):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect scores."""
-        self.average_precision.update(self.model(batch.images), batch.labels.int())
+        # Probabilities: torchmetrics squashes logits batch by batch, and only where one lies outside [0, 1].
+        self.average_precision.update(self.model(batch.images).sigmoid(), batch.labels.int())
 
     def on_validation_epoch_end(self) -> None:
         """Mean over the classes that occur."""
         per_class = self.average_precision.compute()
-        self.log("val/map", torch.nanmean(per_class), prog_bar=True)
+        with self.average_precision.sync_context():
+            occurs = dim_zero_cat(self.average_precision.target).any(dim=0)  # (N,)
+        self.log("val/map", per_class[occurs].mean(), prog_bar=True)
         self.log_dict({f"val/ap_{index}": value for index, value in enumerate(per_class)})
         self.average_precision.reset()
 

@@ -1,0 +1,37 @@
+"""Options that no step could work with are refused before any work."""
+
+import pytest
+
+from tests.pipeline.conftest import EXPERIMENTS, compose_config
+from wsss.errors import InputError
+from wsss.pipeline.options import CHOICES, SEED_KINDS, check_options
+
+REFUSED = [
+    *(f"{name}=nonsense" for name in CHOICES if name != "data.labels"),
+    *("classifier.epochs=0", "segmenter.batch_size=1", "cam.thresholds=0", "limit_images=0"),
+    *("recam.sce_weight=-1", "trainer.num_workers=-1", "masks.jobs=0", "masks.threshold=1", "masks.threshold=-0.1"),
+    *("classifier.optimizer.lr=0", "masks.crf.bilateral_srgb=0", "masks.crf.gt_prob=1"),
+    *("cam.seed=[]", "cam.scales=[0]", "cam.layer_stages=[stage9]", "cam.tanh_stages=[layer3]", "cam.extra=[gradcam]"),
+    *("cam.seed=[control]", "segmenter.skip_stage=stage6", "segmenter.atrous_rates=[0]", "run=' '"),
+    *("classifier.augment.crop=0", "classifier.augment.scale=[2,1]", "classifier.augment.resize_long=[64]"),
+]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_is_in_range(experiment: str) -> None:
+    check_options(compose_config(f"experiment={experiment}", "data.root=somewhere"))
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_a_value_out_of_range_is_named(override: str) -> None:
+    config = compose_config("experiment=smoke", override)
+    with pytest.raises(InputError) as caught:
+        check_options(config)
+    message = str(caught.value)
+    assert message.startswith(override.split("=")[0])
+    assert "expected" in message
+    assert "\n" not in message
+
+
+def test_the_control_is_a_seed_where_it_is_trained() -> None:
+    check_options(compose_config("experiment=demo_control", f"cam.seed=[{','.join(SEED_KINDS)}]"))

@@ -1,0 +1,126 @@
+"""A run's folder: what is kept, redone, left out and refused."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from wsss.errors import InputError
+from wsss.pipeline.evaluate import evaluate
+from wsss.pipeline.make_masks import make_masks
+from wsss.pipeline.make_seeds import make_seeds
+from wsss.pipeline.run import Run, Step
+from wsss.pipeline.train_classifier import train_classifier
+from wsss.pipeline.train_segmenter import train_segmenters
+
+SMALL = ("recam=none", "backbone=resnet18", "backbone.weights=none", "limit_images=6", "classifier.batch_size=3")
+
+
+def finish(run: Run, name: str, settings: dict[str, object], inputs: list[str]) -> Step:
+    """A step that does nothing but leave a file and a figure."""
+    step = run.step(name, settings, inputs)
+    with step.working():
+        (step.folder / "model.pt").touch()
+        step.add_figure(f"{name}/miou", 50.0)
+    return step
+
+
+def test_figures_that_belong_to_redone_inputs_are_left_out(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    finish(run, "classifier", {"lr": 1}, [])
+    finish(run, "seeds", {}, ["classifier"])
+    finish(run, "masks", {}, ["seeds"])
+    assert {"classifier/miou", "seeds/miou", "masks/miou"} <= set(run.write_results())
+    finish(make_run("overwrite=true"), "classifier", {"lr": 2}, [])
+    figures = {key for key in run.write_results() if key.endswith("/miou")}
+    assert figures == {"classifier/miou"}
+
+
+def test_a_start_that_failed_at_once_does_not_hold_the_folder(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    step = run.step("classifier", {"lr": 1}, [])
+    with pytest.raises(RuntimeError), step.working():
+        raise RuntimeError("out of memory")
+    assert not step.is_finished
+    finish(run, "classifier", {"lr": 2}, [])
+    with pytest.raises(InputError, match=r"lr 2 → 3.*overwrite=true"):
+        finish(run, "classifier", {"lr": 3}, [])
+
+
+def test_the_time_of_an_interrupted_step_adds_up(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    step = run.step("classifier", {}, [])
+    with pytest.raises(KeyboardInterrupt), step.working():
+        raise KeyboardInterrupt
+    manifest = json.loads(step.manifest_path.read_text())
+    step.manifest_path.write_text(json.dumps(manifest | {"seconds": 1000.0}))
+    finish(run, "classifier", {}, [])
+    assert run.write_results()["time/classifier_s"] >= 1000
+
+
+def test_a_damaged_manifest_is_named(make_run: Callable[..., Run]) -> None:
+    step = finish(make_run(), "classifier", {}, [])
+    step.manifest_path.write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json: not a readable manifest .* delete"):
+        make_run().step("seeds", {}, ["classifier"])
+
+
+def test_a_damaged_checkpoint_is_named(make_run: Callable[..., Run]) -> None:
+    run = make_run(*SMALL)
+    last = run.folder / "classifier" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"last\.ckpt: damaged; delete it"):
+        train_classifier(run)
+
+
+def test_an_interruption_after_the_last_epoch_is_mended(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wsss.pipeline import train_classifier as module
+
+    original = module.save_classifier
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_classifier", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(make_run(*SMALL))
+    monkeypatch.setattr(module, "save_classifier", original)
+    step = train_classifier(make_run(*SMALL))
+    assert step.is_finished
+    assert "classifier/val_map" in step.figures
+
+
+def test_evaluation_on_another_split_leaves_the_runs_figures_alone(make_run: Callable[..., Run]) -> None:
+    options = (*SMALL, "masks=threshold", "segmenter.batch_size=3")
+    run = make_run(*options)
+    with pytest.raises(InputError, match=r"model\.pt"):
+        evaluate(run)
+    train_classifier(run)
+    make_seeds(run)
+    make_masks(run)
+    train_segmenters(run)
+    before = run.write_results()
+    again, _ = evaluate(run)
+    assert again["segmenter/val_miou"] == pytest.approx(before["segmenter/val_miou"], abs=1e-4)
+    figures, protocols = evaluate(make_run(*options, "data.val=train"))
+    assert figures.keys() == protocols.keys() == {"segmenter/train_miou"}
+    assert protocols["segmenter/train_miou"]["split"] == "train"
+    folder = run.folder / "segmenter" / "evaluation" / "mini_voc_train"
+    assert len(list((folder / "predictions").glob("*.png"))) == 6
+    assert run.write_results() == before
+
+
+def test_ctrl_c_while_training_is_an_interruption(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wsss.tasks.classification import ClassifierTask
+
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClassifierTask, "training_step", pressed)
+    with pytest.raises(KeyboardInterrupt):  # Lightning itself would end the process with exit(1)
+        train_classifier(make_run(*SMALL))

@@ -1,0 +1,51 @@
+"""What the classifier's validation reports."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.classification import multilabel_average_precision
+
+from wsss.data import Sample
+from wsss.models import Classifier, build_backbone
+from wsss.tasks.classification import ClassifierTask
+
+
+class Scores(nn.Module):
+    """A classifier whose images are their own logits."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+@pytest.fixture
+def task(monkeypatch: pytest.MonkeyPatch) -> ClassifierTask:
+    task = ClassifierTask(Classifier(build_backbone("resnet18", weights="none"), 4), lambda groups: None)  # type: ignore[arg-type]
+    task.model = Scores()  # type: ignore[assignment]
+    return task
+
+
+def validate(task: ClassifierTask, logits: Tensor, labels: Tensor, size: int) -> dict[str, float]:
+    """What one epoch of validation logs, in batches of `size`."""
+    logged: dict[str, float] = {}
+    task.log = lambda name, value, **_: logged.update({name: float(value)})  # type: ignore[method-assign, assignment]
+    task.log_dict = lambda values: logged.update({k: float(v) for k, v in values.items()})  # type: ignore[method-assign, assignment, misc, union-attr]
+    for index, (x, y) in enumerate(zip(logits.split(size), labels.split(size), strict=True)):
+        task.validation_step(Sample(images=x, labels=y, masks=None, ids=[""] * len(x)), index)
+    task.on_validation_epoch_end()
+    return logged
+
+
+def test_map_is_over_the_classes_that_occur(task: ClassifierTask) -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(12, 4), torch.randint(0, 2, (12, 4)).float()
+    labels[:, 2] = 0
+    logged = validate(task, logits, labels, 12)
+    expected = multilabel_average_precision(logits.sigmoid(), labels.int(), 4, average=None)
+    assert logged["val/map"] == pytest.approx(float(expected[[0, 1, 3]].mean()))
+
+
+def test_map_does_not_depend_on_the_batches(task: ClassifierTask) -> None:
+    # A batch whose logits all lie in [0, 1] must not be taken for probabilities.
+    logits = torch.tensor([[0.1, 0.2, 0.3, 0.9], [0.9, 0.1, 0.5, 0.2], [-3.0, 4.0, 0.7, -1.0], [2.0, -1.0, 0.6, 3.0]])
+    labels = torch.tensor([[1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 1, 1]]).float()
+    assert validate(task, logits, labels, 2) == pytest.approx(validate(task, logits, labels, 4))

@@ -1,0 +1,89 @@
+"""Look at every option before any work starts, so that a slip costs a second and not a night."""
+
+from collections.abc import Callable
+from operator import attrgetter
+
+from wsss.errors import InputError
+from wsss.pipeline.config import AugmentConfig, Config
+
+SEED_KINDS = ("cam", "control", "layer_cam", "recam", "recam_w1w2", "recam_fc1", "recam_fc2")
+STAGES = tuple(f"stage{i}" for i in range(1, 6))
+CHOICES = {
+    "data.labels": ("auto", "xml", "masks"),
+    "classifier.optimizer.name": ("sgd", "adamw"),
+    "recam.optimizer.name": ("sgd", "adamw"),
+    "recam.fc2_init": ("zero", "default"),
+    "cam.fusion": ("max", "mean"),
+    "masks.kind": ("crf", "confident", "threshold"),
+    "segmenter.init": ("imagenet", "classifier"),
+    "segmenter.optimizer.name": ("sgd", "adamw"),
+    "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
+}
+STEPS = ("classifier", "recam", "segmenter")
+AT_LEAST_ONE = (
+    *(f"{step}.{option}" for step in STEPS for option in ("epochs", "batch_size")),
+    *("cam.batch_size", "cam.thresholds", "masks.crf.iterations", "segmenter.channels", "segmenter.skip_channels"),
+    *("limit_images", "trainer.threads", "report.num_images", "cam.resize_long", "segmenter.eval_resize_long"),
+)
+NOT_NEGATIVE = (
+    *(f"{step}.optimizer.{o}" for step in STEPS for o in ("momentum", "weight_decay", "poly_power", "warmup")),
+    *("recam.sce_weight", "masks.fg_margin", "masks.bg_margin", "trainer.num_workers"),
+    *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
+)
+POSITIVE = (
+    *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor")),
+    *("masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
+)
+LISTS_OF_STAGES = ("backbone.frozen_stages", "cam.layer_stages", "cam.tanh_stages")
+NOT_EMPTY = ("cam.seed", "cam.scales", "cam.layer_stages", "cam.layer_scales", "segmenter.atrous_rates")
+ALL_POSITIVE = ("cam.scales", "cam.layer_scales", "segmenter.atrous_rates")
+
+
+def check_options(config: Config) -> None:
+    """Refuse options that no step could work with.
+
+    Raises:
+        InputError: for the first that is out of range, naming the option, its value and what is expected.
+    """
+    for name, choices in CHOICES.items():
+        _require(config, name, lambda value, choices=choices: value in choices, f"one of {', '.join(choices)}")
+    for name in AT_LEAST_ONE:
+        _require(config, name, lambda value: value >= 1, "at least 1")
+    for name in NOT_NEGATIVE:
+        _require(config, name, lambda value: value >= 0, "0 or more")
+    for name in POSITIVE:
+        _require(config, name, lambda value: value > 0, "more than 0")
+    for name in NOT_EMPTY:
+        _require(config, name, lambda value: len(value) > 0, "at least one entry")
+    for name in ALL_POSITIVE:
+        _require(config, name, lambda values: min(values) > 0, "numbers above 0")
+    for name in LISTS_OF_STAGES:
+        _require(config, name, lambda values: set(values) <= set(STAGES), f"some of {', '.join(STAGES)}")
+    for name in ("cam.seed", "cam.extra"):
+        _require(config, name, lambda values: set(values) <= set(SEED_KINDS), f"some of {', '.join(SEED_KINDS)}")
+        if not (config.recam.enabled and config.recam.control):
+            _require(config, name, lambda values: "control" not in values, "no control without recam.control=true")
+    _require(config, "run", lambda name: bool(name.strip()), "a name")
+    _require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
+    _require(config, "segmenter.batch_size", lambda size: size >= 2, "at least 2, which batch norm needs")
+    _require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
+    _require(config, "masks.crf.gt_prob", lambda value: 0 < value < 1, "a probability between 0 and 1")
+    _require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
+    for step in STEPS:
+        augment = getattr(config, step).augment
+        if augment is not None:
+            _check_augment(augment, f"{step}.augment")
+
+
+def _check_augment(augment: AugmentConfig, prefix: str) -> None:
+    if augment.crop < 1:
+        raise InputError(f"{prefix}.crop={augment.crop}: expected at least 1")
+    for name, pair in (("resize_long", augment.resize_long), ("scale", augment.scale)):
+        if pair is not None and not (len(pair) == 2 and 0 < pair[0] <= pair[1]):
+            raise InputError(f"{prefix}.{name}={pair}: expected [smallest, largest], both above 0")
+
+
+def _require(config: Config, name: str, holds: Callable[..., bool], expected: str) -> None:
+    value = attrgetter(name)(config)
+    if value is not None and not holds(value):
+        raise InputError(f"{name}={value}: expected {expected}")
