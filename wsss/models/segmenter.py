@@ -13,6 +13,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from wsss.models.backbones import Backbone
 from wsss.models.files import backbone_of, read_model
+from wsss.models.folding import fold_batch_norm
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
@@ -119,4 +120,5 @@ def load_segmenter(path: str | Path, *, device: str = "cpu") -> Segmenter:
     head = {key: value for key, value in file.network.items() if key not in ("backbone", "resize_long")}
     model = DeepLabV3Plus(backbone_of(file), len(file.classes) + 1, **head)
     model.load_state_dict(file.state_dict)
-    return Segmenter(model.to(device), file.classes, resize_long=file.network["resize_long"])
+    model = fold_batch_norm(model.to(device), torch.rand(1, 3, 64, 64, device=device))
+    return Segmenter(model, file.classes, resize_long=file.network["resize_long"])

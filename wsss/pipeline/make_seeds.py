@@ -17,7 +17,7 @@ from wsss.data import VOCDataset, eval_transform, read_mask, size_loader
 from wsss.errors import InputError
 from wsss.masks import dataset_threshold
 from wsss.metrics import Sweep, ThresholdCounter
-from wsss.models import Classifier, ReCAMClassifier, map_weight
+from wsss.models import Classifier, ReCAMClassifier, fold_batch_norm, map_weight
 from wsss.pipeline.config import CamConfig
 from wsss.pipeline.networks import load_classifier
 from wsss.pipeline.run import Run, Step
@@ -109,6 +109,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> No
     sizes = _original_sizes(dataset)
     network = load_classifier(run.folder / network_name / "model.pt").to(device_of(config)).eval().requires_grad_(False)
     _check_stages(network, config.cam)
+    network.backbone = fold_batch_norm(network.backbone, torch.rand(1, 3, 64, 64, device=device_of(config)))
     loader = size_loader(dataset, batch_size=config.cam.batch_size, num_workers=num_workers(config))
     for batch in track(loader, f"maps of {network_name}", disable=not show_progress(config), transient=True):
         present = [labels.nonzero()[:, 0].tolist() for labels in batch.labels]
