@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.pipeline.conftest import REPOSITORY
 from wsss.errors import InputError
 from wsss.pipeline.evaluate import evaluate
 from wsss.pipeline.make_masks import make_masks
@@ -34,6 +35,14 @@ def test_figures_that_belong_to_redone_inputs_are_left_out(make_run: Callable[..
     finish(make_run("overwrite=true"), "classifier", {"lr": 2}, [])
     figures = {key for key in run.write_results() if key.endswith("/miou")}
     assert figures == {"classifier/miou"}
+
+
+def test_one_folder_spelt_two_ways_is_one_data_set(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    finish(make_run("data.root=data/mini_voc"), "classifier", {}, [])
+    assert make_run("data.root=data/../data/mini_voc").step("classifier", {}, []).is_finished
 
 
 def test_a_start_that_failed_at_once_does_not_hold_the_folder(make_run: Callable[..., Run]) -> None:

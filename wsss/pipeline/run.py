@@ -118,7 +118,7 @@ class Run:
         """A step of this run; see `Step`."""
         settings = {
             **settings,
-            "data": asdict(self.config.data),
+            "data": asdict(self.config.data) | {"root": str(self.data.root.resolve())},
             "images": _hash(self.train_ids + self.score_ids + self.val_ids),
             "seed": self.config.seed,
         }
