@@ -10,7 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from wsss.cam import cam, element_wise_cam, fuse, grad_cam, grad_cam_pp, layer_cam, normalize, resize
+from wsss.cam import (
+    cam,
+    channel_masks,
+    element_wise_cam,
+    fuse,
+    grad_cam,
+    grad_cam_pp,
+    hires_cam,
+    layer_cam,
+    normalize,
+    resize,
+    score_cam,
+    x_grad_cam,
+)
 
 GRADIENT_METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "gradcam": grad_cam,
@@ -18,6 +31,7 @@ GRADIENT_METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "layercam": layer_cam,
     "elementwise": element_wise_cam,
 }
+ALL_METHODS = {**GRADIENT_METHODS, "xgradcam": x_grad_cam, "hirescam": hires_cam}
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 
@@ -161,10 +175,47 @@ def test_grad_cam_pp_ignores_a_falling_logit_where_its_denominator_vanishes() ->
     assert grad_cam_pp(activations, gradients, eps=0.0).item() == 0.0  # 2 G² + G³ ΣA = 2 - 2
 
 
+def test_x_grad_cam_by_hand() -> None:
+    activations = torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]])[None]
+    gradients = torch.tensor([[[2.0, -1.0]], [[5.0, 5.0]]])[None]
+    # weight (2 - 3) / 4; the second channel is dead
+    assert x_grad_cam(activations, -gradients).tolist() == [[[0.25, 0.75]]]
+    assert x_grad_cam(activations, gradients).tolist() == [[[0.0, 0.0]]]
+
+
+def test_hires_cam_by_hand() -> None:
+    activations = torch.tensor([3.0, 5.0]).view(1, 2, 1, 1)
+    assert hires_cam(activations, torch.tensor([2.0, -1.0]).view(1, 2, 1, 1)).item() == 1.0  # 6 - 5
+    assert hires_cam(activations, torch.tensor([1.0, -1.0]).view(1, 2, 1, 1)).item() == 0.0
+
+
+def test_score_cam_by_hand() -> None:
+    activations = torch.tensor([[[4.0, 0.0]], [[0.0, 8.0]]])
+    scores = torch.tensor([[0.0, 0.0], [0.0, torch.log(torch.tensor(3.0))]])
+    torch.testing.assert_close(score_cam(activations, scores), torch.tensor([[[2.0, 4.0]], [[1.0, 6.0]]]))
+
+
+@pytest.mark.parametrize("stage", ["stage3", "stage4"])
+def test_score_cam_is_pytorch_grad_cams(reference, stage: str) -> None:
+    for index, a in enumerate(reference[f"act_{stage}"]):
+        weights = reference[f"pgc_scorecam_{stage}_weights"][index].flatten()
+        maps = score_cam(a, weights.log()[None])[0]  # the softmax of a logarithm is the number itself
+        assert_same_maps(maps, reference[f"pgc_scorecam_{stage}"][index].relu())
+
+
+def test_a_flat_channel_masks_everything() -> None:
+    masks = channel_masks(torch.stack([torch.full((2, 2), 3.0), torch.eye(2)]), (4, 4))
+    assert (masks[0] == 0).all()
+    assert masks[1].amax() == pytest.approx(1)
+    assert masks[1].amin() == 0
+
+
 def test_fuse_by_hand() -> None:
     coarse, fine = torch.tensor([[4.0]]), torch.tensor([[0.0, 1.0], [2.0, 4.0]])
     assert fuse([coarse, fine], (2, 2)).tolist() == [[1.0, 1.0], [1.0, 1.0]]
     assert fuse([coarse, fine], (2, 2), mode="mean").tolist() == [[0.5, 0.625], [0.75, 1.0]]
+    weighted = fuse([coarse, fine], (2, 2), mode="mean", weights=[1, 3])
+    assert weighted.tolist() == [[0.25, 0.4375], [0.625, 1.0]]
 
 
 def test_normalize_by_hand() -> None:
@@ -176,35 +227,35 @@ def test_normalize_by_hand() -> None:
 # --- properties ---
 
 
-@given(seed=st.integers(0, 2**16), name=st.sampled_from(sorted(GRADIENT_METHODS)), signed=st.booleans())
+@given(seed=st.integers(0, 2**16), name=st.sampled_from(sorted(ALL_METHODS)), signed=st.booleans())
 def test_a_mirrored_input_gives_the_mirrored_map(seed: int, name: str, signed: bool) -> None:
-    # Grad-CAM++ is meant for activations ≥ 0; with others its denominator crosses zero and rounding decides.
-    activations, gradients = random_pair(seed, signed=signed and name != "gradcampp")
-    method = GRADIENT_METHODS[name]
+    # These two are meant for activations ≥ 0; with others a denominator crosses zero and rounding decides.
+    activations, gradients = random_pair(seed, signed=signed and name not in ("gradcampp", "xgradcam"))
+    method = ALL_METHODS[name]
     mirrored = method(activations.flip(-1), gradients.flip(-1)).flip(-1)
     torch.testing.assert_close(mirrored, method(activations, gradients), rtol=1e-4, atol=1e-5)
 
 
-@given(seed=st.integers(0, 2**16), name=st.sampled_from(sorted(GRADIENT_METHODS)), data=st.data())
+@given(seed=st.integers(0, 2**16), name=st.sampled_from(sorted(ALL_METHODS)), data=st.data())
 def test_order_of_channels_does_not_matter(seed: int, name: str, data: st.DataObject) -> None:
     activations, gradients = random_pair(seed)
     order = data.draw(st.permutations(range(4)))
-    method = GRADIENT_METHODS[name]
+    method = ALL_METHODS[name]
     permuted = method(activations[:, order], gradients[:, order])
     torch.testing.assert_close(permuted, method(activations, gradients), rtol=1e-4, atol=1e-5)
 
 
-@given(seed=st.integers(0, 2**16), name=st.sampled_from(sorted(GRADIENT_METHODS)), signed=st.booleans())
+@given(seed=st.integers(0, 2**16), name=st.sampled_from(sorted(ALL_METHODS)), signed=st.booleans())
 def test_maps_are_never_negative(seed: int, name: str, signed: bool) -> None:
-    assert (GRADIENT_METHODS[name](*random_pair(seed, signed=signed)) >= 0).all()
+    assert (ALL_METHODS[name](*random_pair(seed, signed=signed)) >= 0).all()
 
 
 @given(
-    seed=st.integers(0, 2**16), name=st.sampled_from(["gradcam", "layercam", "elementwise"]), power=st.integers(-8, 8)
+    seed=st.integers(0, 2**16), name=st.sampled_from(sorted({*ALL_METHODS} - {"gradcampp"})), power=st.integers(-8, 8)
 )
 def test_normalised_maps_do_not_depend_on_the_scale_of_the_gradient(seed: int, name: str, power: int) -> None:
     activations, gradients = random_pair(seed)
-    method = GRADIENT_METHODS[name]
+    method = ALL_METHODS[name]
     scaled = normalize(method(activations, gradients * 2.0**power))
     torch.testing.assert_close(scaled, normalize(method(activations, gradients)), rtol=1e-5, atol=1e-6)
 
@@ -242,7 +293,7 @@ def test_an_image_without_classes_has_empty_maps() -> None:
 # --- errors ---
 
 
-@pytest.mark.parametrize("method", GRADIENT_METHODS.values())
+@pytest.mark.parametrize("method", ALL_METHODS.values())
 def test_activations_and_gradients_of_different_shapes_are_refused(method) -> None:
     with pytest.raises(ValueError, match=r"expected two tensors \(B, C, h, w\), got \(1, 2, 3, 3\), \(1, 2, 3, 4\)"):
         method(torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 4))
@@ -253,6 +304,19 @@ def test_activations_and_gradients_of_different_shapes_are_refused(method) -> No
 def test_cam_refuses_a_classifier_of_other_channels() -> None:
     with pytest.raises(ValueError, match=r"got \(1, 4, 2, 2\), \(6, 3\)"):
         cam(torch.zeros(1, 4, 2, 2), torch.zeros(6, 3))
+
+
+def test_score_cam_refuses_scores_of_other_channels() -> None:
+    with pytest.raises(ValueError, match=r"got \(4, 2, 2\), \(1, 3\)"):
+        score_cam(torch.zeros(4, 2, 2), torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("mode", "weights"), [("max", [1.0, 1.0]), ("mean", [1.0]), ("mean", [1.0, -1.0]), ("mean", [0.0, 0.0])]
+)
+def test_fuse_refuses_weights_without_a_mean(mode: str, weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected 2 weights"):
+        fuse([torch.ones(2, 2), torch.ones(2, 2)], (2, 2), mode=mode, weights=weights)
 
 
 def test_fuse_refuses_nothing_and_unknown_modes() -> None:

@@ -1,18 +1,41 @@
-from wsss.cam.functions import cam, element_wise_cam, fuse, grad_cam, grad_cam_pp, layer_cam, normalize, resize
+from wsss.cam.extractor import GRADIENT_METHODS, METHODS, CAMExtractor, class_maps, score_cam_maps
+from wsss.cam.functions import (
+    cam,
+    channel_masks,
+    element_wise_cam,
+    fuse,
+    grad_cam,
+    grad_cam_pp,
+    hires_cam,
+    layer_cam,
+    normalize,
+    resize,
+    score_cam,
+    x_grad_cam,
+)
 from wsss.cam.multiscale import merge_flips, published_maps, strided_size, sum_scales, with_flips
 
 __all__ = [
+    "GRADIENT_METHODS",
+    "METHODS",
+    "CAMExtractor",
     "cam",
+    "channel_masks",
+    "class_maps",
     "element_wise_cam",
     "fuse",
     "grad_cam",
     "grad_cam_pp",
+    "hires_cam",
     "layer_cam",
     "merge_flips",
     "normalize",
     "published_maps",
     "resize",
+    "score_cam",
+    "score_cam_maps",
     "strided_size",
     "sum_scales",
     "with_flips",
+    "x_grad_cam",
 ]

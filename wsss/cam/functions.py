@@ -31,7 +31,8 @@ def cam(features: Tensor, weight: Tensor) -> Tensor:
         raise ValueError(
             f"expected features (B, C, h, w) and weight (K, C), got {tuple(features.shape)}, {tuple(weight.shape)}"
         )
-    return torch.einsum("kc,bchw->bkhw", weight, features).relu()  # (B, K, h, w)
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.einsum("kc,bchw->bkhw", weight, features).relu()  # (B, K, h, w)
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -62,6 +63,59 @@ def grad_cam_pp(activations: Tensor, gradients: Tensor, *, eps: float = 1e-6) ->
     alpha = torch.where(gradients > 0, squared / denominator, 0.0)  # (B, C, h, w)
     weights = (alpha * gradients.relu()).sum(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
     return (weights * activations).sum(dim=1).relu()  # (B, h, w)
+
+
+def x_grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """M = ReLU(Σ_c w_c A_c), w_c = Σ_p G_c A_c / Σ_p A_c, from XGrad-CAM (Fu et al., BMVC 2020).
+
+    A channel whose activations sum to zero has weight zero. (B, C, h, w) twice -> (B, h, w).
+    """
+    _check(activations, gradients)
+    total = activations.sum(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
+    weights = (gradients * activations).sum(dim=(2, 3), keepdim=True) / torch.where(total == 0, 1.0, total)
+    return (torch.where(total == 0, 0.0, weights) * activations).sum(dim=1).relu()  # (B, h, w)
+
+
+def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """M = ReLU(Σ_c G_c A_c), from HiResCAM (Draelos & Carin, 2020). (B, C, h, w) twice -> (B, h, w)."""
+    _check(activations, gradients)
+    return (gradients * activations).sum(dim=1).relu()  # (B, h, w)
+
+
+def score_cam(activations: Tensor, scores: Tensor) -> Tensor:
+    """Maps weighted by what each channel, laid over the image as a mask, lets the network see; no gradient.
+
+    M_k = ReLU(Σ_c softmax_c(s_kc) A_c), from Score-CAM (Wang et al., CVPR workshops 2020).
+
+    Args:
+        activations: A of one image, (C, h, w).
+        scores: s, the score of K classes for the image under each channel's mask, see `channel_masks`, (K, C).
+
+    Returns:
+        Maps (K, h, w).
+
+    Raises:
+        ValueError: if the channel counts differ.
+    """
+    if activations.ndim != 3 or scores.ndim != 2 or len(activations) != scores.shape[1]:
+        raise ValueError(
+            f"expected activations (C, h, w) and scores (K, C), got {tuple(activations.shape)}, {tuple(scores.shape)}"
+        )
+    with torch.autocast(activations.device.type, enabled=False):
+        return torch.einsum("kc,chw->khw", scores.softmax(dim=1), activations).relu()  # (K, h, w)
+
+
+def channel_masks(activations: Tensor, size: tuple[int, int]) -> Tensor:
+    """Each channel as a mask of the image: (C, h, w) -> (C, H, W) in [0, 1].
+
+    Resized bilinearly with aligned corners, then from its minimum to its maximum (pytorch-grad-cam's convention).
+    """
+    resized = F.interpolate(activations[:, None], size=size, mode="bilinear", align_corners=True)[:, 0]  # (C, H, W)
+    low, high = resized.aminmax(dim=-1)  # (C, H) twice
+    low, high = low.amin(dim=-1)[:, None, None], high.amax(dim=-1)[:, None, None]
+    # A flat channel's range is rounding alone.
+    is_flat = activations.amin(dim=(1, 2)) == activations.amax(dim=(1, 2))  # (C,)
+    return torch.where(is_flat[:, None, None], 0.0, (resized - low) / (high - low + 1e-8))
 
 
 def element_wise_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -106,6 +160,7 @@ def fuse(
     mode: Literal["max", "mean"] = "max",
     scaled: Sequence[bool] | None = None,
     gamma: float = 2.0,
+    weights: Sequence[float] | None = None,
 ) -> Tensor:
     """Join the maps of several stages at one size.
 
@@ -118,21 +173,29 @@ def fuse(
         mode: "max" as published, or "mean".
         scaled: which maps get the tanh; none by default.
         gamma: γ.
+        weights: of the mean, one number per stage; equal by default.
 
     Returns:
         (…, H, W), values in [0, 1].
 
     Raises:
-        ValueError: for no maps, an unknown mode, or `scaled` of another length.
+        ValueError: for no maps, an unknown mode, `scaled` or `weights` of another length, or weights without a mean.
     """
     scaled = [False] * len(maps) if scaled is None else scaled
     if not maps or len(scaled) != len(maps):
         raise ValueError(f"expected one or more maps and as many `scaled`, got {len(maps)} and {len(scaled)}")
     if mode not in ("max", "mean"):
         raise ValueError(f"expected mode 'max' or 'mean', got {mode!r}")
+    if weights is not None and (mode != "mean" or len(weights) != len(maps) or min(weights) < 0 or sum(weights) <= 0):
+        raise ValueError(f"expected {len(maps)} weights for mode 'mean', none negative, got {weights} for {mode!r}")
     normalized = [torch.tanh(gamma * normalize(m)) if s else normalize(m) for m, s in zip(maps, scaled, strict=True)]
     stacked = torch.stack([resize(m, size) for m in normalized])  # (stages, …, H, W)
-    return stacked.amax(dim=0) if mode == "max" else stacked.mean(dim=0)
+    if mode == "max":
+        return stacked.amax(dim=0)
+    if weights is None:
+        return stacked.mean(dim=0)
+    share = stacked.new_tensor(weights).view(-1, *[1] * (stacked.ndim - 1))
+    return (stacked * share).sum(dim=0) / share.sum()
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

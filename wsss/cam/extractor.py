@@ -1,0 +1,319 @@
+"""Class activation maps of any network with named layers: hooks for the length of one call, nothing left behind."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wsss.cam.functions import (
+    channel_masks,
+    element_wise_cam,
+    grad_cam,
+    grad_cam_pp,
+    hires_cam,
+    layer_cam,
+    score_cam,
+    x_grad_cam,
+)
+
+
+def pooled_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """CAM from gradients: Grad-CAM times the number of cells, which is CAM where a pooled layer feeds a linear one."""
+    return grad_cam(activations, gradients) * (activations.shape[2] * activations.shape[3])
+
+
+GRADIENT_METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cam": pooled_cam,
+    "grad_cam": grad_cam,
+    "grad_cam_pp": grad_cam_pp,
+    "x_grad_cam": x_grad_cam,
+    "element_wise": element_wise_cam,
+    "hires_cam": hires_cam,
+    "layer_cam": layer_cam,
+}
+METHODS = (*GRADIENT_METHODS, "score_cam")
+
+Classes = Sequence[Sequence[int]]
+Maps = dict[str, list[Tensor]]
+
+
+class CAMExtractor:
+    """Maps of chosen layers of a network, for chosen classes of each image.
+
+    One forward pass serves all layers and classes. Gradients are recorded from the shallowest of the layers on, and one
+    backward pass serves the k-th class of every image; parameters get none. Hooks live for the length of a call, after
+    which the network is as it was: modes, `requires_grad`, `.grad`.
+
+    Args:
+        model: any network of convolutional layers; it runs in evaluation mode.
+        layers: names as in `model.named_modules()`, or the unambiguous end of one (`stage3`).
+        method: one of `METHODS`.
+        score: from the network's output to scores (B, N); by default the output itself.
+        batch_size: masked images a forward pass takes; `score_cam` only.
+        **options: keywords of the method's function, as `eps` of `grad_cam_pp`.
+
+    Raises:
+        ValueError: for an unknown method, or a layer that the network has not or has twice.
+
+    Example:
+        with CAMExtractor(model, ["layer3", "layer4"], "layer_cam") as extractor:
+            maps = extractor(images, [[3, 7], [2]])["layer4"][0]  # (2, h, w)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str],
+        method: str = "layer_cam",
+        *,
+        score: Callable[[Any], Tensor] | None = None,
+        batch_size: int = 32,
+        **options: Any,
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"method {method!r}: expected one of {', '.join(METHODS)}")
+        if not layers:
+            raise ValueError("layers: expected at least one name")
+        self.model, self.method, self.batch_size, self.options = model, method, batch_size, options
+        self.layers = {name: find_layer(model, name) for name in layers}
+        self.score = score
+
+    def __enter__(self) -> "CAMExtractor":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing to undo: hooks live for the length of a call."""
+
+    def __call__(self, images: Tensor, classes: Classes | None = None) -> Maps:
+        """Draw maps.
+
+        Args:
+            images: what the network takes, (B, 3, H, W).
+            classes: class indices of each image, any number of them; by default each image's best-scoring class.
+
+        Returns:
+            Layer name -> list over images of maps (K_b, h, w), float32, after ReLU, not normalised.
+
+        Raises:
+            ValueError: if `classes` does not fit, a layer does not run once with an output (B, C, h, w), or the score
+                does not depend on it.
+        """
+        # Lightning's prediction runs in inference mode, whose tensors autograd refuses.
+        with torch.inference_mode(False), evaluating(self.model):
+            images = images.clone() if images.is_inference() else images
+            needs_gradients = self.method != "score_cam"
+            scores, activations = self._forward(images, record=needs_gradients)
+            chosen = check_classes(classes, scores)
+            if needs_gradients:
+                method = partial(GRADIENT_METHODS[self.method], **self.options)
+                maps = class_maps(scores, activations, chosen, {self.method: method})[self.method]
+            else:
+                maps = score_cam_maps(self._scores, images, activations, chosen, batch_size=self.batch_size)
+        return {
+            name: [of_image[: len(wanted)] for of_image, wanted in zip(stacked, chosen, strict=True)]
+            for name, stacked in maps.items()
+        }
+
+    def _forward(self, images: Tensor, *, record: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        activations: dict[str, Tensor] = {}
+        handles = [
+            module.register_forward_hook(_keep(name, activations, record=record))
+            for name, module in self.layers.items()
+        ]
+        try:
+            # Recording starts in the hook of the shallowest layer and ends here.
+            with torch.no_grad():
+                scores = self._scores(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for name in self.layers:
+            if name not in activations:
+                raise ValueError(f"layer {name}: the network did not run it")
+        return scores, {name: activations[name] for name in self.layers}
+
+    def _scores(self, images: Tensor) -> Tensor:
+        output = self.model(images)
+        scores = output if self.score is None else self.score(output)
+        if not isinstance(scores, Tensor) or scores.ndim != 2:
+            raise ValueError(
+                "the network's output is not a tensor of scores (B, N); pass score=<function of the output>"
+            )
+        return scores
+
+
+def class_maps(
+    scores: Tensor,
+    activations: Mapping[str, Tensor],
+    classes: Classes,
+    methods: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+) -> dict[str, dict[str, Tensor]]:
+    """Maps from a recorded forward pass: one backward pass for the k-th class of every image serves all methods.
+
+    Args:
+        scores: (B, N), with a graph back to the activations.
+        activations: layer -> (B, C, h, w).
+        classes: class indices of each image, K at most.
+        methods: name -> function of (activations, gradients) -> (B, h, w).
+
+    Returns:
+        Method -> layer -> (B, K, h, w) float32, zero beyond an image's own classes.
+
+    Raises:
+        ValueError: if the scores do not depend on one of the activations.
+    """
+    num_passes = max((len(wanted) for wanted in classes), default=0)
+    maps = {
+        method: {
+            name: scores.new_zeros(len(a), num_passes, *a.shape[2:], dtype=torch.float32)
+            for name, a in activations.items()
+        }
+        for method in methods
+    }
+    for k in range(num_passes):
+        has_kth = [image for image, wanted in enumerate(classes) if len(wanted) > k]
+        kth = [classes[image][k] for image in has_kth]
+        # A sum over images: no image's score depends on another's activations.
+        gradients = _gradients(scores[has_kth, kth].sum(), activations, retain_graph=k + 1 < num_passes)
+        for (name, a), gradient in zip(activations.items(), gradients, strict=True):
+            pair = a.detach().float(), gradient.float()
+            for method, draw in methods.items():
+                maps[method][name][:, k] = draw(*pair)
+    return maps
+
+
+def score_cam_maps(
+    scores: Callable[[Tensor], Tensor],
+    images: Tensor,
+    activations: Mapping[str, Tensor],
+    classes: Classes,
+    *,
+    batch_size: int = 32,
+) -> dict[str, Tensor]:
+    """Score-CAM; the masked forward passes serve all classes of an image.
+
+    Args:
+        scores: the network, images (b, 3, H, W) -> (b, N).
+        images: (B, 3, H, W).
+        activations: layer -> (B, C, h, w).
+        classes: class indices of each image, K at most.
+        batch_size: masked images a forward pass takes.
+
+    Returns:
+        Layer -> (B, K, h, w) float32, zero beyond an image's own classes.
+    """
+    num_maps = max((len(wanted) for wanted in classes), default=0)
+    maps: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for name, layer in activations.items():
+            maps[name] = _no_maps(layer, num_maps)
+            for row, image, a, wanted in zip(maps[name], images, layer.float(), classes, strict=True):
+                if wanted:
+                    masked = _masked_scores(scores, image, a, batch_size)[:, list(wanted)]  # (C, K)
+                    row[: len(wanted)] = score_cam(a, masked.T)
+    return maps
+
+
+def _masked_scores(scores: Callable[[Tensor], Tensor], image: Tensor, activations: Tensor, batch_size: int) -> Tensor:
+    """Scores (C, N) of one image (3, H, W) under each channel's mask; flat channels have none and share a pass."""
+    is_flat = activations.amax(dim=(1, 2)) == activations.amin(dim=(1, 2))  # (C,)
+    rows = torch.cat([(~is_flat).nonzero()[:, 0], is_flat.nonzero()[:1, 0]])
+    size = (image.shape[1], image.shape[2])
+    computed = torch.cat(
+        [
+            scores((image * channel_masks(activations[chunk], size)[:, None]).to(image.dtype)).float()
+            for chunk in rows.split(batch_size)
+        ]
+    )  # (rows, N)
+    result = computed[-1:].repeat(len(activations), 1)
+    result[rows] = computed
+    return result
+
+
+def _no_maps(activations: Tensor, num_maps: int) -> Tensor:
+    size = (len(activations), num_maps, *activations.shape[2:])
+    return torch.zeros(size, device=activations.device)
+
+
+def _gradients(score: Tensor, activations: Mapping[str, Tensor], *, retain_graph: bool) -> tuple[Tensor, ...]:
+    layers = list(activations)
+    if not score.requires_grad:
+        raise ValueError(f"layer {layers[0]}: the score does not depend on it")
+    gradients = torch.autograd.grad(score, list(activations.values()), retain_graph=retain_graph, allow_unused=True)
+    for name, gradient in zip(layers, gradients, strict=True):
+        if gradient is None:
+            raise ValueError(f"layer {name}: the score does not depend on it")
+    return gradients
+
+
+def _keep(name: str, activations: dict[str, Tensor], *, record: bool) -> Callable[..., Tensor | None]:
+    """Hook that keeps a layer's output; the first to run makes it the leaf that gradients are recorded from."""
+
+    def hook(_: nn.Module, __: object, output: Any) -> Tensor | None:
+        if name in activations:
+            raise ValueError(f"layer {name}: the network runs it more than once")
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise ValueError(f"layer {name}: its output is not a tensor (B, C, h, w)")
+        activations[name] = output
+        if record:
+            torch.set_grad_enabled(True)
+            if not output.requires_grad:
+                activations[name] = output.detach().requires_grad_()
+        # What follows may work in place; the kept tensor must not see it.
+        return activations[name].clone()
+
+    return hook
+
+
+def check_classes(classes: Classes | None, scores: Tensor) -> list[list[int]]:
+    """Class indices of each image, the best-scoring one by default.
+
+    Raises:
+        ValueError: if there is not one list an image, or an index is out of range.
+    """
+    if classes is None:
+        return [[int(index)] for index in scores.argmax(dim=1)]
+    if len(classes) != len(scores):
+        raise ValueError(f"classes: expected one list for each of {len(scores)} images, got {len(classes)}")
+    for wanted in classes:
+        for index in wanted:
+            if not 0 <= index < scores.shape[1]:
+                raise ValueError(f"classes: no class {index}; expected 0 to {scores.shape[1] - 1}")
+    return [[int(index) for index in wanted] for wanted in classes]
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """The module of this name, or the only one whose name ends in it.
+
+    Raises:
+        ValueError: if there is none, or more than one.
+    """
+    modules = dict(model.named_modules())
+    if name in modules:
+        return modules[name]
+    ends = [full for full in modules if full.endswith(f".{name}")]
+    if len(ends) != 1:
+        found = (
+            f"several: {', '.join(ends[:5])}" if ends else f"none; its modules are {', '.join(list(modules)[1:9])} …"
+        )
+        raise ValueError(f"layer {name}: expected one module of this name, the network has {found}")
+    return modules[ends[0]]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; every module gets its own mode back."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
