@@ -22,7 +22,7 @@ GOLDEN_NAMES = {
     "grad_cam": "gradcam",
     "grad_cam_pp": "gradcampp",
     "layer_cam": "layercam",
-    "element_wise": "elementwise",
+    "element_wise_cam": "elementwise",
 }
 
 
@@ -116,7 +116,7 @@ PGC = {
     "grad_cam": "GradCAM",
     "grad_cam_pp": "GradCAMPlusPlus",
     "x_grad_cam": "XGradCAM",
-    "element_wise": "GradCAMElementWise",
+    "element_wise_cam": "GradCAMElementWise",
     "hires_cam": "HiResCAM",
     "layer_cam": "LayerCAM",
 }

@@ -21,6 +21,13 @@ def test_batches_hold_images_of_one_size(tiny) -> None:
     assert size_batches(dataset(tiny), 1) == [[1], [0], [2]]
 
 
+def test_processes_share_the_batches_of_one(tiny) -> None:
+    whole = list(size_loader(dataset(tiny), batch_size=1))
+    shards = [list(size_loader(dataset(tiny), batch_size=1, shard=(i, 2))) for i in range(2)]
+    assert [b.ids for b in shards[0]] == [b.ids for b in whole[::2]]
+    assert [b.ids for b in shards[1]] == [b.ids for b in whole[1::2]]
+
+
 def test_size_loader_visits_every_image_once(tiny) -> None:
     batches = list(size_loader(dataset(tiny), batch_size=8))
     assert [batch.ids for batch in batches] == [["two"], ["one", "three"]]

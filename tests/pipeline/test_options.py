@@ -11,7 +11,8 @@ REFUSED = [
     *("classifier.epochs=0", "segmenter.batch_size=1", "cam.thresholds=0", "limit_images=0"),
     *("recam.sce_weight=-1", "trainer.num_workers=-1", "masks.jobs=0", "masks.threshold=1", "masks.threshold=-0.1"),
     *("classifier.optimizer.lr=0", "masks.crf.bilateral_srgb=0", "masks.crf.gt_prob=1"),
-    *("cam.seed=[]", "cam.scales=[0]", "cam.layer_stages=[stage9]", "cam.tanh_stages=[layer3]", "cam.extra=[gradcam]"),
+    *("cam.seed=[]", "cam.scales=[0]", "cam.stages=[stage9]", "cam.tanh_stages=[layer3]", "cam.extra=[gradcam]"),
+    *("cam.stage_weights=[1]", "cam.stage_weights=[-1,1,1]", "cam.stage_weights=[0,0,0]", "cam.gamma=0"),
     *("cam.seed=[control]", "segmenter.skip_stage=stage6", "segmenter.atrous_rates=[0]", "run=' '"),
     *("classifier.augment.crop=0", "classifier.augment.scale=[2,1]", "classifier.augment.resize_long=[64]"),
 ]
@@ -31,6 +32,15 @@ def test_a_value_out_of_range_is_named(override: str) -> None:
     assert message.startswith(override.split("=")[0])
     assert "expected" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [(["recam=none", "cam.target=recam"], "cam.target"), (["fusion=max", "cam.stage_weights=[1,1,1]"], "cam.fusion")],
+)
+def test_options_that_do_not_go_together_are_refused(overrides: list[str], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        check_options(compose_config("experiment=smoke", *overrides))
 
 
 def test_the_control_is_a_seed_where_it_is_trained() -> None:

@@ -26,12 +26,12 @@ def pooled_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     return grad_cam(activations, gradients) * (activations.shape[2] * activations.shape[3])
 
 
-GRADIENT_METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+GRADIENT_METHODS: dict[str, Callable[..., Tensor]] = {
     "cam": pooled_cam,
     "grad_cam": grad_cam,
     "grad_cam_pp": grad_cam_pp,
     "x_grad_cam": x_grad_cam,
-    "element_wise": element_wise_cam,
+    "element_wise_cam": element_wise_cam,
     "hires_cam": hires_cam,
     "layer_cam": layer_cam,
 }

@@ -1,12 +1,12 @@
 """Loaders: shuffled crops for training, whole images grouped by size for everything else."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from wsss.data.voc import Sample, VOCDataset, collate
 
@@ -50,10 +50,28 @@ class TrainValData(pl.LightningDataModule):
         return size_loader(self.val, batch_size=self.batch_size, num_workers=self.num_workers)
 
 
-def size_loader(dataset: VOCDataset, *, batch_size: int, num_workers: int = 0) -> DataLoader[Sample]:
-    """Loader over whole images in batches of one size; the order depends on the data alone."""
-    batches = size_batches(dataset, batch_size)
+def size_loader(
+    dataset: VOCDataset, *, batch_size: int, num_workers: int = 0, shard: tuple[int, int] = (0, 1)
+) -> DataLoader[Sample]:
+    """Loader over whole images in batches of one size, which depend on the data alone.
+
+    Of a shard (i, n) batches i, i + n, i + 2 n … are loaded: n processes draw what one would draw.
+    """
+    batches = SizeBatches(size_batches(dataset, batch_size)[shard[0] :: shard[1]])
     return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=num_workers)
+
+
+class SizeBatches(Sampler[list[int]]):
+    """Batches known beforehand (Lightning's predict loop refuses a plain list)."""
+
+    def __init__(self, batches: list[list[int]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
 
 
 def size_batches(dataset: VOCDataset, batch_size: int) -> list[list[int]]:

@@ -114,17 +114,23 @@ class CamConfig:
     """Seeds.
 
     Attributes:
-        seed: kinds of map that are averaged to be the pipeline's seed: cam, recam (W1∘ReLU(W2)), recam_w1w2
-            (published), recam_fc1, layer_cam; one named twice counts twice. Without ReCAM, `recam…` falls out and
-            `layer_cam` is the classifier's.
+        seed: kinds of map that are averaged to be the pipeline's seed; one named twice counts twice. Of the last
+            stage: cam, recam (W1∘ReLU(W2)), recam_w1w2 (published), recam_fc1. Of any stages: grad_cam, grad_cam_pp,
+            x_grad_cam, element_wise_cam, hires_cam, layer_cam, score_cam. Without ReCAM, `recam…` falls out and the
+            others are the classifier's.
         extra: kinds exported and scored beside them, for comparison.
-        scales: resize factors of the multi-scale maps.
+        scales: resize factors of the multi-scale maps of the last stage.
         flip: add the mirrored image at every scale.
         resize_long: longer side of the base image in pixels; default: the image's own size.
-        layer_stages: stages LayerCAM is drawn from.
-        layer_scales: resize factors for LayerCAM.
-        fusion: how LayerCAM's stages are joined, mean or max.
-        tanh_stages: stages scaled by tanh before fusion (LayerCAM's eq. 9).
+        stages: stages that kinds of any stages are drawn from.
+        layer_scales: resize factors for them.
+        target: the score they explain, GAP(f)·w with w = W1 (fc1), W1∘ReLU(W2) (recam) or W1∘W2 (recam_w1w2).
+        fusion: how the stages are joined, mean or max.
+        stage_weights: weights of that mean, one for each of `stages`; default: equal.
+        tanh_stages: stages scaled by tanh(γ·M/max M) before fusion (LayerCAM's eq. 9).
+        gamma: γ.
+        keep_stages: also export and score each stage alone.
+        grad_cam_pp_eps: see `wsss.cam.grad_cam_pp`.
         batch_size: images of one size that go through the network together.
         thresholds: number of background thresholds of the sweep, evenly spaced over [0, 1).
     """
@@ -134,10 +140,15 @@ class CamConfig:
     scales: list[float] = field(default_factory=lambda: [0.5, 1.0, 1.5, 2.0])
     flip: bool = True
     resize_long: int | None = None
-    layer_stages: list[str] = field(default_factory=lambda: ["stage3", "stage4", "stage5"])
+    stages: list[str] = field(default_factory=lambda: ["stage3", "stage4", "stage5"])
     layer_scales: list[float] = field(default_factory=lambda: [1.0])
+    target: str = "fc1"
     fusion: str = "mean"
+    stage_weights: list[float] | None = None
     tanh_stages: list[str] = field(default_factory=list)
+    gamma: float = 2.0
+    keep_stages: bool = False
+    grad_cam_pp_eps: float = 1e-12
     batch_size: int = 16
     thresholds: int = 100
 

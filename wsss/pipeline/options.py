@@ -5,8 +5,9 @@ from operator import attrgetter
 
 from wsss.errors import InputError
 from wsss.pipeline.config import AugmentConfig, Config
+from wsss.pipeline.maps import STAGE_KINDS, TARGETS, WEIGHT_KINDS
 
-SEED_KINDS = ("cam", "control", "layer_cam", "recam", "recam_w1w2", "recam_fc1", "recam_fc2")
+SEED_KINDS = (*WEIGHT_KINDS, *STAGE_KINDS)
 STAGES = tuple(f"stage{i}" for i in range(1, 6))
 CHOICES = {
     "data.labels": ("auto", "xml", "masks"),
@@ -14,6 +15,7 @@ CHOICES = {
     "recam.optimizer.name": ("sgd", "adamw"),
     "recam.fc2_init": ("zero", "default"),
     "cam.fusion": ("max", "mean"),
+    "cam.target": tuple(TARGETS),
     "masks.kind": ("crf", "confident", "threshold"),
     "segmenter.init": ("imagenet", "classifier"),
     "segmenter.optimizer.name": ("sgd", "adamw"),
@@ -32,10 +34,10 @@ NOT_NEGATIVE = (
 )
 POSITIVE = (
     *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor")),
-    *("masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
+    *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
 )
-LISTS_OF_STAGES = ("backbone.frozen_stages", "cam.layer_stages", "cam.tanh_stages")
-NOT_EMPTY = ("cam.seed", "cam.scales", "cam.layer_stages", "cam.layer_scales", "segmenter.atrous_rates")
+LISTS_OF_STAGES = ("backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
+NOT_EMPTY = ("cam.seed", "cam.scales", "cam.stages", "cam.layer_scales", "segmenter.atrous_rates")
 ALL_POSITIVE = ("cam.scales", "cam.layer_scales", "segmenter.atrous_rates")
 
 
@@ -63,6 +65,13 @@ def check_options(config: Config) -> None:
         _require(config, name, lambda values: set(values) <= set(SEED_KINDS), f"some of {', '.join(SEED_KINDS)}")
         if not (config.recam.enabled and config.recam.control):
             _require(config, name, lambda values: "control" not in values, "no control without recam.control=true")
+    if not config.recam.enabled:
+        _require(config, "cam.target", lambda target: target == "fc1", "fc1, the only one with recam=none")
+    if config.cam.stage_weights is not None:
+        num = len(config.cam.stages)
+        _require(config, "cam.stage_weights", lambda w: len(w) == num, f"one for each of cam.stages, {num}")
+        _require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
+        _require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
     _require(config, "run", lambda name: bool(name.strip()), "a name")
     _require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
     _require(config, "segmenter.batch_size", lambda size: size >= 2, "at least 2, which batch norm needs")

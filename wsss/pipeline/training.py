@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.console import Console
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from wsss.data import train_transform
@@ -68,6 +69,28 @@ def fit(
     except SystemExit:  # how Lightning answers Ctrl-C and SIGTERM
         raise KeyboardInterrupt from None
     return trainer
+
+
+def predict(config: Config, task: pl.LightningModule, loader: Callable[[tuple[int, int]], DataLoader[Any]]) -> None:
+    """Run a task's `predict_step` over a loader, which is told this process's place among how many."""
+    trainer = pl.Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=_devices(config.trainer.devices),
+        precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there
+        logger=False,
+        callbacks=[RichProgressBar()] if show_progress(config) else [],
+        enable_progress_bar=show_progress(config),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the loader sees to it
+        inference_mode=False,  # maps need gradients
+    )
+    batches = loader((trainer.global_rank, trainer.world_size))
+    try:
+        trainer.predict(task, batches, return_predictions=False)
+    except SystemExit:  # how Lightning answers Ctrl-C and SIGTERM
+        raise KeyboardInterrupt from None
+    trainer.strategy.barrier()
 
 
 def precision(wanted: str, accelerator: str) -> str:

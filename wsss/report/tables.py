@@ -24,6 +24,7 @@ KIND_NAMES = {
     "x_grad_cam": "XGrad-CAM",
     "hires_cam": "HiResCAM",
     "element_wise_cam": "element-wise CAM",
+    "score_cam": "Score-CAM",
 }
 FIXED_NAMES = {
     "classifier/val_map": ("classifier", "val mAP"),

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from wsss.cam import cam, fuse, layer_cam, normalize, resize
+from wsss.cam import CAMExtractor, cam, fuse, layer_cam, normalize, resize
 from wsss.models import Classifier, ReCAMClassifier, build_backbone, map_weight
 from wsss.pipeline.config import CamConfig
-from wsss.pipeline.make_seeds import draw_maps
+from wsss.pipeline.maps import STAGE_KINDS, draw_maps, kept_kinds
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def images() -> Tensor:
 
 
 def config(**options: object) -> CamConfig:
-    plain = {"scales": [1.0], "flip": False, "layer_scales": [1.0], "layer_stages": ["stage3", "stage4", "stage5"]}
+    plain = {"scales": [1.0], "flip": False, "layer_scales": [1.0], "stages": ["stage3", "stage4", "stage5"]}
     return CamConfig(**{**plain, **options})  # type: ignore[arg-type]
 
 
@@ -73,3 +73,48 @@ def test_with_flip_the_maps_of_a_mirrored_image_are_mirrored(network: ReCAMClass
     mirrored = draw_maps(network, images[:1].flip(-1), [[1]], ["cam", "layer_cam"], options)
     for kind, maps in straight.items():
         torch.testing.assert_close(mirrored[kind][0], maps[0].flip(-1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["fc1", "recam", "recam_w1w2"])
+def test_grad_cam_of_the_last_stage_is_the_targets_own_map_over_the_cells(
+    network: ReCAMClassifier, images: Tensor, target: str
+) -> None:
+    kind = {"fc1": "cam"}.get(target, target)
+    options = config(stages=["stage5"], target=target)
+    maps = draw_maps(network, images, [[0, 2], [3], [1]], [kind, "grad_cam"], options)
+    for pooled, gradient in zip(maps[kind], maps["grad_cam"], strict=True):
+        torch.testing.assert_close(gradient, pooled, rtol=1e-3, atol=1e-4)
+
+
+def test_layer_cam_of_recams_score_is_recam_at_any_stage(network: ReCAMClassifier, images: Tensor) -> None:
+    drawn = {
+        target: draw_maps(network, images, [[1], [2], [3]], ["layer_cam"], config(stages=["stage3"], target=target))
+        for target in ("fc1", "recam")
+    }
+    weight = map_weight(network.fc1_weight, network.fc2_weight, "w1_relu_w2")
+    extractor = CAMExtractor(network.backbone, ["stage3"], score=lambda s: s["stage5"].mean(dim=(2, 3)) @ weight.T)
+    expected = extractor(images, [[1], [2], [3]])["stage3"]
+    for image in range(3):
+        assert not torch.allclose(drawn["fc1"]["layer_cam"][image], drawn["recam"]["layer_cam"][image], atol=0.05)
+        fused = normalize(fuse([expected[image]], (16, 12)))
+        torch.testing.assert_close(drawn["recam"]["layer_cam"][image], fused, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", STAGE_KINDS)
+def test_every_method_draws_fused_and_single_stages(network: ReCAMClassifier, images: Tensor, kind: str) -> None:
+    options = config(stages=["stage4", "stage5"], keep_stages=True, flip=True)
+    maps = draw_maps(network, images[:2], [[0, 3], []], [kind], options)
+    assert {*maps} == {*kept_kinds([kind], options)}
+    for drawn in maps.values():
+        assert [m.shape for m in drawn] == [(2, 16, 12), (0, 16, 12)]
+        assert ((drawn[0] >= 0) & (drawn[0] <= 1)).all()
+        assert drawn[0].amax() == 1
+    stages = [normalize(maps[f"{kind}_{stage}"][0]) for stage in options.stages]
+    assert not torch.allclose(stages[0], stages[1], atol=0.05)
+
+
+def test_weights_of_stages_weigh(network: ReCAMClassifier, images: Tensor) -> None:
+    alone = draw_maps(network, images, [[1]] * 3, ["layer_cam"], config(stages=["stage5"]))["layer_cam"]
+    options = config(stages=["stage4", "stage5"], stage_weights=[0.0, 2.0])
+    weighted = draw_maps(network, images, [[1]] * 3, ["layer_cam"], options)["layer_cam"]
+    torch.testing.assert_close(weighted, alone)

@@ -1,0 +1,154 @@
+"""Maps of a classifier for a batch of images: every kind, stage and scale in one forward pass each."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from wsss.cam import (
+    GRADIENT_METHODS,
+    METHODS,
+    cam,
+    class_maps,
+    fuse,
+    merge_flips,
+    normalize,
+    resize,
+    score_cam_maps,
+    strided_size,
+    sum_scales,
+    with_flips,
+)
+from wsss.models import Classifier, ReCAMClassifier, map_weight
+from wsss.pipeline.config import CamConfig
+
+# Kind of map that is a weighted sum of the last stage's features -> which weight, see `map_weight`.
+WEIGHT_KINDS = {
+    "cam": "fc1",
+    "control": "fc1",
+    "recam": "w1_relu_w2",
+    "recam_w1w2": "w1w2",
+    "recam_fc1": "fc1",
+    "recam_fc2": "fc2",
+}
+# Kinds drawn from any stages, whose maps are fused.
+STAGE_KINDS = tuple(method for method in METHODS if method != "cam")
+# Score that the stage kinds explain -> its weight.
+TARGETS = {"fc1": "fc1", "recam": "w1_relu_w2", "recam_w1w2": "w1w2"}
+
+
+def draw_maps(
+    network: Classifier, images: Tensor, present: Sequence[Sequence[int]], kinds: Sequence[str], config: CamConfig
+) -> dict[str, list[Tensor]]:
+    """Normalised multi-scale maps of images of one size.
+
+    Each scale's maps of image and mirror image are added after ReLU, resized to stride 4, summed over scales and
+    divided by their maximum, as published (IRN); one forward pass serves all kinds.
+
+    Args:
+        network: in evaluation mode, without parameter gradients.
+        images: (B, 3, H, W) uint8.
+        present: present classes of each image.
+        kinds: see `CamConfig.seed`.
+        config: scales, flip, stages, fusion, target.
+
+    Returns:
+        kind -> list over images of (K_b, h, w) in [0, 1]; with `config.keep_stages` also `<kind>_<stage>`.
+    """
+    size = strided_size((images.shape[2], images.shape[3]))
+    weights = {kind: _weight(network, WEIGHT_KINDS[kind]) for kind in kinds if kind in WEIGHT_KINDS}
+    stage_kinds = [kind for kind in kinds if kind in STAGE_KINDS]
+    scales = config.scales if weights else []
+    layer_scales = config.layer_scales if stage_kinds else []
+    rows = [*present, *present] if config.flip else present
+    per_scale: dict[str, list[Tensor]] = {}  # (B, K, h, w) each
+    for scale in sorted({*scales, *layer_scales}):
+        scaled = _rescale(images, scale)
+        batch = with_flips(scaled) if config.flip else scaled
+        drawn: dict[str, Tensor] = {}
+        if scale in layer_scales:
+            features, stage_maps = _stage_maps(network, batch, rows, stage_kinds, config, size)
+            drawn |= stage_maps
+        else:
+            with torch.no_grad():
+                features = network.features(batch)
+        if scale in scales:
+            drawn |= {kind: _present(cam(features.float(), weight), rows) for kind, weight in weights.items()}
+        for kind, maps in drawn.items():
+            per_scale.setdefault(kind, []).append(merge_flips(maps) if config.flip else maps)
+    return {
+        kind: [normalize(of_image[: len(c)]) for of_image, c in zip(sum_scales(maps, size), present, strict=True)]
+        for kind, maps in per_scale.items()
+    }
+
+
+def kept_kinds(kinds: Sequence[str], config: CamConfig) -> list[str]:
+    """What `draw_maps` returns for these kinds."""
+    stages = config.stages if config.keep_stages else []
+    return [*kinds, *(f"{kind}_{stage}" for kind in kinds if kind in STAGE_KINDS for stage in stages)]
+
+
+def _stage_maps(
+    network: Classifier,
+    batch: Tensor,
+    present: Sequence[Sequence[int]],
+    kinds: Sequence[str],
+    config: CamConfig,
+    size: tuple[int, int],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Last stage's features, and kind -> fused maps (B, K, h, w) of the classes' scores GAP(f)·w_k."""
+    weight = _weight(network, TARGETS[config.target])
+    last = network.backbone.last_stage
+
+    def score(stages: dict[str, Tensor]) -> Tensor:
+        with torch.autocast(batch.device.type, enabled=False):
+            return stages[last].float().mean(dim=(2, 3)) @ weight.T  # (B, N)
+
+    with torch.enable_grad():
+        stages = network.backbone(batch, grad_from=min(config.stages))
+        activations = {name: features for name, features in stages.items() if name in config.stages}
+        methods = {kind: GRADIENT_METHODS[kind] for kind in kinds if kind != "score_cam"}
+        if "grad_cam_pp" in methods:
+            methods["grad_cam_pp"] = partial(methods["grad_cam_pp"], eps=config.grad_cam_pp_eps)
+        maps = class_maps(score(stages), activations, present, methods) if methods else {}
+    if "score_cam" in kinds:
+        detached = {name: features.detach() for name, features in activations.items()}
+        maps["score_cam"] = score_cam_maps(lambda masked: score(network.backbone(masked)), batch, detached, present)
+    scaled = [name in config.tanh_stages for name in activations]
+    drawn: dict[str, Tensor] = {}
+    for kind, of_stages in maps.items():
+        if config.keep_stages:
+            drawn |= {f"{kind}_{name}": normalize(resize(m, size)) for name, m in of_stages.items()}
+        drawn[kind] = fuse(
+            list(of_stages.values()),
+            size,
+            mode=config.fusion,  # type: ignore[arg-type]  # checked in fuse
+            scaled=scaled,
+            gamma=config.gamma,
+            weights=config.stage_weights,
+        )
+    return stages[last].detach(), drawn
+
+
+def _present(maps: Tensor, present: Sequence[Sequence[int]]) -> Tensor:
+    """Pick each image's classes: (B, N, h, w) -> (B, K, h, w), K the most classes an image has, zero beyond."""
+    picked = maps.new_zeros(len(maps), max((len(c) for c in present), default=0), *maps.shape[2:])
+    for row, of_image, classes in zip(picked, maps, present, strict=True):
+        row[: len(classes)] = of_image[list(classes)]
+    return picked
+
+
+def _weight(network: Classifier, kind: str) -> Tensor:
+    """A class weight (N, C), see `map_weight`."""
+    if kind == "fc1":
+        return network.fc1_weight
+    assert isinstance(network, ReCAMClassifier)
+    return map_weight(network.fc1_weight, network.fc2_weight, kind)  # type: ignore[arg-type]  # from the tables above
+
+
+def _rescale(images: Tensor, scale: float) -> Tensor:
+    if scale == 1:
+        return images.float() / 255
+    height, width = images.shape[-2:]
+    return resize(images.float() / 255, (max(round(height * scale), 1), max(round(width * scale), 1)))

@@ -1,0 +1,53 @@
+"""Seeds drawn under Lightning's predict loop, which brings devices, precision and processes; writing is a thread's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+
+from wsss.data import Sample
+
+Draw = Callable[[Tensor, Sequence[Sequence[int]]], Mapping[str, list[Tensor]]]
+Write = Callable[[str, str, Tensor, Sequence[int]], None]
+
+
+class SeedTask(pl.LightningModule):
+    """Draw the maps of a batch's present classes; the last batch's are written while the network is at the next.
+
+    Args:
+        network: what `draw` runs; here so that Lightning brings it to the device.
+        draw: images (B, 3, H, W) and the present classes of each -> kind -> list over images of maps (K_b, h, w).
+        write: kind, image id, maps on the CPU, their classes.
+    """
+
+    def __init__(self, network: nn.Module, draw: Draw, write: Write) -> None:
+        super().__init__()
+        self.network, self.draw, self.write = network, draw, write
+        self.pending: list[Future[None]] = []
+
+    def on_predict_start(self) -> None:
+        """One thread writes, in order."""
+        self.writer = ThreadPoolExecutor(max_workers=1)
+
+    def predict_step(self, batch: Sample, batch_idx: int) -> None:
+        """Draw, and hand over to the writer."""
+        present = [labels.nonzero()[:, 0].tolist() for labels in batch.labels]
+        drawn = {kind: [m.cpu() for m in maps] for kind, maps in self.draw(batch.images, present).items()}
+        self._wait()
+        self.pending = [self.writer.submit(self._write, batch.ids, present, drawn)]
+
+    def on_predict_end(self) -> None:
+        """The last batch."""
+        self._wait()
+        self.writer.shutdown()
+
+    def _wait(self) -> None:
+        for future in self.pending:
+            future.result()  # raises what writing raised
+
+    def _write(self, ids: Sequence[str], present: Sequence[Sequence[int]], drawn: Mapping[str, Any]) -> None:
+        for kind, maps in drawn.items():
+            for image_id, classes, of_image in zip(ids, present, maps, strict=True):
+                self.write(kind, image_id, of_image, classes)
