@@ -5,7 +5,8 @@ import logging
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from hydra.core.config_store import ConfigStore
@@ -17,11 +18,14 @@ from rich.console import Console
 
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
+from wsss.pipeline.explain import ExplainConfig
 from wsss.pipeline.run import Run
 from wsss.report import results_table
 
 OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__doc__ or "", replace=True)  # for --help
-ConfigStore.instance().store(name="schema", node=Config)  # the types conf/config.yaml is checked against
+# The types conf/config.yaml and conf/explain.yaml are checked against.
+ConfigStore.instance().store(name="schema", node=Config)
+ConfigStore.instance().store(name="explain_schema", node=ExplainConfig)
 
 
 def run_script(options: DictConfig, work: Callable[[Run], object], *, next_command: str | None = None) -> None:
@@ -32,13 +36,24 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
         work: a function of `wsss.pipeline`.
         next_command: script that takes the run further; None after the last.
     """
-    _set_up_logging()
-    console = Console(stderr=True, highlight=False)
-    try:
+    with one_line_errors():
         config = OmegaConf.to_object(options)
         assert isinstance(config, Config)
         run = Run(config)
         work(run)
+    log = logging.getLogger(__name__)
+    log.info("wrote %s", run.folder)
+    if next_command is not None:
+        log.info("next: python scripts/%s", " ".join([next_command, *_overrides()]))
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Logging on; what a user can mend ends the script in one line, exit status 2."""
+    _set_up_logging()
+    console = Console(stderr=True, highlight=False)
+    try:
+        yield
     except MissingMandatoryValue as error:
         _fail(console, f"{error.full_key} has no value; pass {error.full_key}=<value>")
     except (InputError, MisconfigurationException, OmegaConfBaseException) as error:
@@ -46,10 +61,6 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here")
         sys.exit(130)
-    log = logging.getLogger(__name__)
-    log.info("wrote %s", run.folder)
-    if next_command is not None:
-        log.info("next: python scripts/%s", " ".join([next_command, *_overrides()]))
 
 
 def _fail(console: Console, message: str) -> NoReturn:

@@ -1,0 +1,208 @@
+"""Pictures of what a classifier looks at: maps of any network, stage by stage and fused, for any photograph."""
+
+import difflib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from wsss.cam import METHODS, CAMExtractor, fuse, normalize, resize
+from wsss.cam.layers import stage_layers
+from wsss.data import read_image
+from wsss.errors import InputError
+from wsss.models.files import read_model
+from wsss.models.imagenet import ImageClassifier, imagenet_classifier
+from wsss.pipeline.networks import load_classifier
+from wsss.report.overlays import contact_sheet, heatmap_overlay
+from wsss.writing import whole_file
+
+log = logging.getLogger(__name__)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass
+class ExplainConfig:
+    """Options of `scripts/explain.py`.
+
+    Attributes:
+        image: a photograph, or a folder of them.
+        model: an ImageNet classifier of torchvision or timm, or the `model.pt` of a run's classifier or ReCAM step.
+        weights: imagenet, none, or a file; of ImageNet classifiers.
+        cam: a method, see `wsss.cam.METHODS`.
+        layers: names of modules; default: the last of each resolution, down to stride 4.
+        classes: names or indices; default: the `top` best-scoring ones.
+        top: how many classes, where none are named.
+        fusion: how the layers are joined, mean or max.
+        resize_long: longer side of the image as the network sees it, in pixels; null: its own.
+        out: folder of the pictures and arrays.
+    """
+
+    image: str
+    model: str = "resnet50"
+    weights: str = "imagenet"
+    cam: str = "layer_cam"
+    layers: list[str] | None = None
+    classes: list[str] | None = None
+    top: int = 2
+    fusion: str = "mean"
+    resize_long: int | None = 320
+    out: str = "outputs/explain"
+
+
+def explain(config: ExplainConfig) -> list[Path]:
+    """Draw each photograph; writes `<out>/<name>.png` and `<name>.npz`, see `write_arrays`.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        InputError: for anything that is wrong with the options or the image.
+    """
+    _check(config)
+    paths = list(find_images(Path(config.image)))
+    model = load_model(config)
+    wanted = None if config.classes is None else [find_class(name, model.classes) for name in config.classes]
+    folder = Path(config.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_explain_one(config, model, wanted, path, folder) for path in paths]
+
+
+def find_images(path: Path) -> Iterator[Path]:
+    """The file itself, or the images of a folder by name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not found:
+            raise InputError(f"{path}: no image in this folder; expected {', '.join(SUFFIXES)}")
+        yield from found
+    elif path.is_file():
+        yield path
+    else:
+        raise InputError(f"{path}: no such image or folder; pass image=<path>")
+
+
+def load_model(config: ExplainConfig) -> ImageClassifier:
+    """An ImageNet classifier, or a run's own."""
+    path = Path(config.model)
+    if path.suffix != ".pt":
+        return imagenet_classifier(config.model, config.weights)
+    network = load_classifier(path).eval()
+    classes = read_model(path, kinds=("classifier", "recam")).classes
+    return ImageClassifier(network, classes, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # it normalises by itself
+
+
+def find_class(name: str, classes: Sequence[str]) -> int:
+    """Index of a class given by its name or its index.
+
+    Raises:
+        InputError: if there is none; names the nearest.
+    """
+    if name.isdigit() and int(name) < len(classes):
+        return int(name)
+    if name in classes:
+        return list(classes).index(name)
+    near = difflib.get_close_matches(name, classes, n=3, cutoff=0.5)
+    hint = f"; near: {', '.join(near)}" if near else f"; expected a name or 0 to {len(classes) - 1}"
+    raise InputError(f"classes: no class {name!r}{hint}")
+
+
+def _check(config: ExplainConfig) -> None:
+    choices = {"cam": METHODS, "fusion": ("mean", "max")}
+    for option, values in choices.items():
+        if getattr(config, option) not in values:
+            raise InputError(f"{option}={getattr(config, option)}: expected one of {', '.join(values)}")
+    for option, least in (("top", 1), ("resize_long", 32)):
+        value = getattr(config, option)
+        if value is not None and value < least:
+            raise InputError(f"{option}={value}: expected at least {least}")
+
+
+def _explain_one(
+    config: ExplainConfig, model: ImageClassifier, wanted: list[int] | None, path: Path, folder: Path
+) -> Path:
+    photo = _resize_long(read_image(path), config.resize_long)
+    pixels = np.array(photo)
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
+    with torch.no_grad():
+        scores = model(images)[0]
+    classes = scores.topk(min(config.top, len(scores))).indices.tolist() if wanted is None else wanted
+    layers = config.layers or stage_layers(model, images)
+    try:
+        with CAMExtractor(model, layers, config.cam) as extractor:
+            maps = {name: drawn[0] for name, drawn in extractor(images, [classes]).items()}  # (K, h, w)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    size = (photo.height, photo.width)
+    fused = fuse(list(maps.values()), size, mode=config.fusion)  # type: ignore[arg-type]  # checked above
+    write_arrays(folder / f"{path.stem}.npz", maps, fused, classes, scores, model.classes)
+    sheet = folder / f"{path.stem}.png"
+    with whole_file(sheet) as file:
+        _draw(pixels, maps, fused, [model.classes[c] for c in classes], size).save(file, "PNG")
+    named = ", ".join(f"{model.classes[c]} {float(scores[c]):.2f}" for c in classes)
+    log.info("%s: %s", path.name, named)
+    return sheet
+
+
+def write_arrays(
+    path: Path, maps: dict[str, Tensor], fused: Tensor, classes: Sequence[int], scores: Tensor, names: Sequence[str]
+) -> None:
+    """Write an npz of plain arrays.
+
+    `fused` (K, H, W) in [0, 1]; `map_<layer>` (K, h, w), not normalised; `classes` (K,), `names` (K,), `scores` (K,).
+    """
+    arrays: dict[str, Any] = {f"map_{name}": drawn.numpy() for name, drawn in maps.items()}
+    with whole_file(path) as file:
+        np.savez_compressed(
+            file,
+            fused=fused.numpy(),
+            classes=np.array(classes),
+            names=np.array([names[c] for c in classes]),
+            scores=scores[list(classes)].numpy(),
+            **arrays,
+        )
+
+
+def _draw(
+    pixels: NDArray[np.uint8],
+    maps: dict[str, Tensor],
+    fused: Tensor,
+    names: Sequence[str],
+    size: tuple[int, int],
+) -> Image.Image:
+    """A row a class: the photograph, each layer's map, the fused one."""
+    columns = {name: normalize(resize(drawn, size)) for name, drawn in maps.items()} | {"fused": normalize(fused)}
+    rows = []
+    for k in range(len(names)):
+        overlays = [heatmap_overlay(pixels, drawn[k].numpy()) for drawn in columns.values()]
+        rows.append([_titled(pixels, names[k]), *overlays])
+    titles = ["image", *(name.removeprefix("network.").removeprefix("backbone.stages.") for name in columns)]
+    return contact_sheet(rows, titles, cell=220)
+
+
+def _titled(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """The photograph with the class's name in its corner."""
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(max(image.height // 14, 10))
+    box = draw.textbbox((4, 3), name, font=font)
+    draw.rectangle((0, 0, box[2] + 4, box[3] + 3), fill=(0, 0, 0))
+    draw.text((4, 3), name, fill=(255, 255, 255), font=font)
+    return np.array(image)
+
+
+def _resize_long(image: Image.Image, longest: int | None) -> Image.Image:
+    if longest is None:
+        return image
+    factor = longest / max(image.size)
+    size = (max(round(image.width * factor), 1), max(round(image.height * factor), 1))
+    return image.resize(size, Image.Resampling.BILINEAR)
