@@ -1,0 +1,245 @@
+"""Time and memory of class activation maps: `wsss.cam` against two libraries, and against the bare forward pass.
+
+    python benchmarks/cam.py [--repeats 5] [--only layer_cam_1]
+
+All get the same random network, images, threads and float32. Peers are measured at every use their documentation allows
+(parameters with or without gradients, classes in one call or one after another), and the fastest counts. Each variant
+runs in its own process, so that the peak of one does not hide the other's; "extra memory" is the peak resident size of
+the first call above what inputs, network and libraries take before.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from wsss import _torchvision  # noqa: F401  (lets torchvision load)
+from wsss.cam import CAMExtractor
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+Call = Callable[[], object]
+
+
+def network(name: str) -> nn.Module:
+    """A random torchvision network in evaluation mode."""
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    model: nn.Module = get_model(name, weights=None).eval()
+    return model
+
+
+def images(batch: int, side: int) -> Tensor:
+    """Random images."""
+    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def layer_cam_calls(batch: int) -> dict[str, Call]:
+    """LayerCAM of four stages of ResNet-50, two classes an image, 320 pixels."""
+    model, x, classes = network("resnet50"), images(batch, 320), [[3, 7]] * batch
+
+    def ours() -> object:
+        with CAMExtractor(model, LAYERS, "layer_cam") as extractor:
+            return extractor(x, classes)
+
+    def torch_cam(frozen: bool) -> object:
+        from torchcam.methods import LayerCAM
+
+        model.requires_grad_(not frozen)
+        extractor = LayerCAM(model, target_layer=LAYERS)
+        scores = model(x.clone().requires_grad_(frozen))
+        maps = [extractor([c] * batch, scores, retain_graph=c == 3, normalized=False) for c in (3, 7)]
+        extractor.remove_hooks()
+        return maps
+
+    def grad_cam(together: bool, frozen: bool) -> object:
+        from pytorch_grad_cam import LayerCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        model.requires_grad_(not frozen)
+        targets = [[ClassifierOutputTarget(c)] * batch for c in (3, 7)]
+        with LayerCAM(model, [model.get_submodule(name) for name in LAYERS]) as extractor:
+            if together:
+                return extractor(torch.cat([x, x]), targets[0] + targets[1])
+            return [extractor(x, t) for t in targets]
+
+    calls: dict[str, Call] = {"wsss": ours}
+    for frozen in (False, True):
+        kind = "frozen" if frozen else "plain"
+        calls[f"torch-cam {kind}"] = lambda frozen=frozen: torch_cam(frozen)
+        for together in (False, True):
+            name = f"pytorch-grad-cam {kind} {'together' if together else 'in turn'}"
+            calls[name] = lambda together=together, frozen=frozen: grad_cam(together, frozen)
+    return calls
+
+
+def score_cam_calls(num_classes: int) -> dict[str, Call]:
+    """Score-CAM of the last stage of ResNet-18, one image of 224 pixels."""
+    model, x, classes = network("resnet18").requires_grad_(False), images(1, 224), list(range(num_classes))
+
+    def ours() -> object:
+        return CAMExtractor(model, ["layer4"], "score_cam")(x, [classes])
+
+    def torch_cam() -> object:
+        from torchcam.methods import ScoreCAM
+
+        extractor = ScoreCAM(model, target_layer="layer4", batch_size=32)
+        with torch.no_grad():
+            scores = model(x)
+            maps = [extractor(c, scores) for c in classes]
+        extractor.remove_hooks()
+        return maps
+
+    def grad_cam() -> object:
+        from pytorch_grad_cam import ScoreCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        with ScoreCAM(model, [model.layer4]) as extractor:
+            extractor.batch_size = 32
+            return [extractor(x, [ClassifierOutputTarget(c)]) for c in classes]
+
+    return {"wsss": ours, "torch-cam": torch_cam, "pytorch-grad-cam": grad_cam}
+
+
+def export_calls() -> dict[str, Call]:
+    """CAM and ReCAM of the present classes with their flips, ResNet-50 of stride 16, against the bare forward pass."""
+    from wsss.models import ReCAMClassifier, build_backbone
+    from wsss.pipeline.config import CamConfig
+    from wsss.pipeline.maps import draw_maps
+
+    torch.manual_seed(0)
+    model = ReCAMClassifier(build_backbone("resnet50", weights="none"), 20, fc2_init="default")
+    model.eval().requires_grad_(False)
+    x = torch.randint(0, 256, (4, 3, 320, 320), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    both = torch.cat([x, x.flip(-1)])
+    config = CamConfig(scales=[1.0])
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return model.features(both)
+
+    return {
+        "wsss": lambda: draw_maps(model, x, [[1], [2, 3], [4], [5, 6]], ["cam", "recam"], config),
+        "forward": forward,
+    }
+
+
+CASES: dict[str, tuple[str, Callable[[], dict[str, Call]]]] = {
+    "layer_cam_1": ("LayerCAM, ResNet-50, 4 stages, 2 classes, 1 image of 320 px", lambda: layer_cam_calls(1)),
+    "layer_cam_8": ("the same, a batch of 8", lambda: layer_cam_calls(8)),
+    "score_cam_1": ("Score-CAM, ResNet-18, last stage, 1 class, 224 px", lambda: score_cam_calls(1)),
+    "score_cam_3": ("the same, 3 classes", lambda: score_cam_calls(3)),
+    "export": ("CAM + ReCAM, ResNet-50 at stride 16, 4 images + flips, 320 px", export_calls),
+}
+
+
+def measure(case: str, variant: str, repeats: int, threads: int) -> dict[str, float]:
+    """Peak extra memory of the first call, median seconds of the others."""
+    from wsss.pipeline.training import keep_freed_memory
+
+    keep_freed_memory()  # for all alike
+    torch.set_num_threads(threads)
+    call = CASES[case][1]()[variant]
+    before = peak_bytes()
+    call()
+    extra = peak_bytes() - before
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": statistics.median(seconds), "extra_mib": extra / 2**20}
+
+
+def peak_bytes() -> int:
+    """Largest resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def measure_apart(case: str, variant: str, repeats: int, threads: int) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--repeats", str(repeats), "--threads", str(threads)]
+    result = subprocess.run(
+        [*command, "--measure", case, variant],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    if result.returncode:
+        raise RuntimeError(f"{case}, {variant}: {result.stderr.strip()}")
+    measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return measured
+
+
+def show(results: dict[str, dict[str, dict[str, float]]]) -> None:
+    """A row a case and library, the fastest use of each."""
+    table = Table(title="class activation maps, float32")
+    for column in ("case", "by"):
+        table.add_column(column)
+    for column in ("seconds", "wsss is faster", "extra MiB"):
+        table.add_column(column, justify="right")
+    for case, variants in results.items():
+        ours = variants["wsss"]["seconds"]
+        for name, row in fastest(variants).items():
+            ratio = "" if name == "wsss" else f"{row['seconds'] / ours:.2f} ×"
+            title = CASES[case][0] if name == "wsss" else ""
+            table.add_row(title, name, f"{row['seconds']:.3f}", ratio, f"{row['extra_mib']:.0f}")
+        table.add_section()
+    Console(width=120).print(table)
+
+
+def fastest(variants: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The fastest use of each library."""
+    best: dict[str, dict[str, float]] = {}
+    for name, row in variants.items():
+        library = name.split()[0]
+        if library not in best or row["seconds"] < best[library]["seconds"]:
+            best[library] = row
+    return best
+
+
+def main() -> None:
+    """Measure, print, store."""
+    warnings.filterwarnings("ignore")
+    parser = argparse.ArgumentParser(
+        description="Class activation maps against two libraries and the bare forward pass."
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each variant")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--only", choices=CASES, help="one case")
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "bench" / "cam.json")
+    parser.add_argument("--measure", nargs=2, metavar=("CASE", "VARIANT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(*options.measure, options.repeats, options.threads)))
+        return
+    results: dict[str, Any] = {}
+    for case in [options.only] if options.only else CASES:
+        repeats = min(options.repeats, 3) if case.startswith("score_cam") else options.repeats
+        results[case] = {
+            variant: measure_apart(case, variant, repeats, options.threads) for variant in CASES[case][1]()
+        }
+    show(results)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(
+        json.dumps({"torch": torch.__version__, "threads": options.threads, "cases": results}, indent=1)
+    )
+
+
+if __name__ == "__main__":
+    main()
