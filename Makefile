@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 
 ifeq ($(CRF),0)
 EXTRAS := dev,demo,tracking
-DEMO_OPTIONS := masks=threshold
+DEMO_OPTIONS := masks=threshold run=demo_threshold
 else
 EXTRAS := dev,demo,tracking,crf
 endif
@@ -26,7 +26,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON): install Python 3.10 or newer, or name one with make PYTHON=…"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "error: $$($(PYTHON) --version) is too old: wsss needs Python 3.10 or newer; use make PYTHON=python3.x"; exit 1; }
+	  { echo "error: $(PYTHON) is older than Python 3.10, or does not run; name another with make PYTHON=python3.x"; exit 1; }
 	@test "$(CRF)" = 0 || command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
 	  { echo "error: no C++ compiler, which pydensecrf needs: install one (Debian: apt install g++; macOS: xcode-select --install) or do without the CRF: make CRF=0 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \

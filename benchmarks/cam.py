@@ -74,8 +74,8 @@ def layer_cam_calls(batch: int) -> dict[str, Call]:
         targets = [[ClassifierOutputTarget(c)] * batch for c in (3, 7)]
         with LayerCAM(model, [model.get_submodule(name) for name in LAYERS]) as extractor:
             if together:
-                return extractor(torch.cat([x, x]), targets[0] + targets[1])
-            return [extractor(x, t) for t in targets]
+                return extractor(torch.cat([x, x]).requires_grad_(frozen), targets[0] + targets[1])
+            return [extractor(x.clone().requires_grad_(frozen), t) for t in targets]
 
     calls: dict[str, Call] = {"wsss": ours}
     for frozen in (False, True):

@@ -65,7 +65,7 @@ def load_seeds(path: str | Path) -> Seeds:
         if seeds.maps.ndim != 3 or len(seeds.maps) != len(seeds.classes):
             raise ValueError(f"maps {seeds.maps.shape} for {len(seeds.classes)} classes")
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise a dozen kinds
-        remedy = "delete it and rerun `python scripts/make_seeds.py`"
+        remedy = "delete it and rerun `python scripts/make_seeds.py`, which makes what is missing"
         raise InputError(f"{path}: not a seed file ({error or type(error).__name__}); {remedy}") from error
     return seeds
 

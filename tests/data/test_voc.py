@@ -161,7 +161,9 @@ def test_broken_annotations_are_named(tiny) -> None:
     tiny.annotation_path("one").write_text("<annotation><object>")
     assert "one.xml: not readable XML" in refusal(read_labels, tiny, "one")
     tiny.annotation_path("one").unlink()
-    assert "one.xml: no such annotation; add it or use data.labels=masks" in refusal(read_labels, tiny, "one")
+    assert "one.xml: no such annotation; add it, or read labels from the masks by data.labels=masks" in refusal(
+        read_labels, tiny, "one"
+    )
 
 
 def test_a_list_that_is_not_text_is_named(tiny) -> None:
@@ -169,3 +171,21 @@ def test_a_list_that_is_not_text_is_named(tiny) -> None:
     path.write_bytes(b"\xff\xfe1\x00")
     with pytest.raises(InputError, match=r"odd\.txt: not a readable text file .* save it as UTF-8"):
         read_split(tiny, "odd")
+
+
+def test_a_list_that_a_windows_editor_saved_is_read(tiny) -> None:
+    path = tiny.root / "ImageSets" / "Segmentation" / "odd.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
+    assert read_split(tiny, "odd") == ["one", "two"]
+    path.write_text("one  1\ntwo -1\n")
+    with pytest.raises(InputError, match=r"odd\.txt: expected one image id a line, found 'one  1'"):
+        read_split(tiny, "odd")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"), [("", "expected 1 to 254"), ("Background\ncat\n", "leave out background")]
+)
+def test_a_class_list_that_cannot_be_is_named(root: Path, lines: str, message: str) -> None:
+    (root / "classes.txt").write_text(lines)
+    with pytest.raises(InputError, match=rf"classes\.txt: {message}"):
+        describe(root)

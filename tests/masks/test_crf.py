@@ -21,6 +21,8 @@ from wsss.masks import (
     unary_from_labels,
 )
 
+needs_pydensecrf = pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="pydensecrf is missing")
+
 
 @pytest.fixture(scope="module")
 def reference(golden):
@@ -51,6 +53,7 @@ def test_unary_energies_are_the_references(reference, num_labels: int) -> None:
     assert (unary[2:] == other).all()
 
 
+@needs_pydensecrf
 @pytest.mark.parametrize(("suffix", "least"), [("", 0.999), ("_hard", 0.99)])
 @pytest.mark.parametrize("side", ["fg", "bg"])
 def test_labels_before_and_after_the_crf_are_the_references(reference, side: str, suffix: str, least: float) -> None:
@@ -60,6 +63,7 @@ def test_labels_before_and_after_the_crf_are_the_references(reference, side: str
     assert agreement(refined, reference[f"crf_{side}{suffix}"]) >= least
 
 
+@needs_pydensecrf
 @pytest.mark.parametrize(("suffix", "least"), [("", 0.999), ("_hard", 0.99)])
 def test_confident_mask_is_the_references(reference, suffix: str, least: float) -> None:
     mask = confident_mask(
@@ -73,6 +77,7 @@ def test_confident_mask_is_the_references(reference, suffix: str, least: float) 
     assert agreement(mask, reference[f"ir_label{suffix}"]) >= least
 
 
+@needs_pydensecrf
 def test_confident_mask_of_one_class_is_the_references(reference) -> None:
     mask = confident_mask(
         reference["image"],
@@ -84,6 +89,7 @@ def test_confident_mask_of_one_class_is_the_references(reference) -> None:
     assert agreement(mask, reference["ir_label_one_class"]) >= 0.999
 
 
+@needs_pydensecrf
 @pytest.mark.parametrize(
     ("key", "change"),
     [
@@ -101,6 +107,7 @@ def test_marginals_are_the_references(reference, key: str, change: dict[str, flo
     np.testing.assert_allclose(marginals.sum(axis=0), 1, atol=1e-5)
 
 
+@needs_pydensecrf
 def test_probabilities_and_their_labels_give_the_same_result(reference) -> None:
     local = reference["argmax_fg"]
     own = float(reference["gt_prob"])
@@ -109,6 +116,7 @@ def test_probabilities_and_their_labels_give_the_same_result(reference) -> None:
     assert agreement(dense_crf(reference["image"], probabilities), from_labels) >= 0.999
 
 
+@needs_pydensecrf
 def test_void_is_where_only_the_low_threshold_sees_a_class() -> None:
     image = np.zeros((4, 30, 3), np.uint8)
     image[:, 10:20], image[:, 20:] = 128, 255  # three flat stripes that no kernel joins
@@ -128,6 +136,7 @@ def test_an_image_without_classes_is_all_background() -> None:
     assert (mask == 0).all()
 
 
+@needs_pydensecrf
 def test_a_read_only_image_is_accepted_and_untouched() -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 5, 3)).astype(np.uint8)
     image.flags.writeable = False

@@ -1,7 +1,10 @@
 """A run's folder: what is kept, redone, left out and refused."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +136,63 @@ def test_ctrl_c_while_training_is_an_interruption(
     monkeypatch.setattr(ClassifierTask, "training_step", pressed)
     with pytest.raises(KeyboardInterrupt):  # Lightning itself would end the process with exit(1)
         train_classifier(make_run(*SMALL))
+
+
+def test_changed_labels_make_a_step_stale(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    source, root = make_run().data.root, tmp_path / "data"
+    shutil.copytree(source / "Annotations", root / "Annotations")
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets"):
+        (root / name).symlink_to(source / name)
+    (root / "classes.txt").write_text((source / "classes.txt").read_text())
+
+    def step() -> Step:
+        return make_run(f"data.root={root}").step("classifier", {}, [])
+
+    finish(make_run(f"data.root={root}"), "classifier", {}, [])
+    assert step().is_finished
+    annotation = root / "Annotations" / f"{make_run().train_ids[0]}.xml"
+    before = annotation.read_text()
+    names = re.findall("<name>([a-z]+)</name>", before)
+    other = next(name for name in make_run().data.classes if name not in names)
+    annotation.write_text(before.replace(f"<name>{names[0]}<", f"<name>{other}<"))
+    assert not step().is_finished
+    annotation.write_text(before)
+    assert step().is_finished
+    (root / "classes.txt").write_text("\n".join(reversed(make_run().data.classes)))
+    assert not step().is_finished
+
+
+def test_what_is_deleted_is_made_again(make_run: Callable[..., Run]) -> None:
+    options = (*SMALL, "masks=threshold", "segmenter.batch_size=3")
+    run = make_run(*options)
+    train_classifier(run)
+    make_seeds(run)
+    make_masks(run)
+    seeds, mask = run.folder / "seeds" / f"{run.train_ids[0]}.npz", run.folder / "masks" / f"{run.train_ids[0]}.png"
+    contents = seeds.read_bytes(), mask.read_bytes()
+    mask.unlink()
+    with pytest.raises(InputError, match=r"make_masks\.py` makes what is missing"):
+        train_segmenters(make_run(*options))
+    seeds.unlink()
+    make_seeds(make_run(*options))
+    make_masks(make_run(*options))
+    assert contents == (seeds.read_bytes(), mask.read_bytes())
+
+
+def test_truth_that_comes_later_is_scored(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    source, root = make_run().data.root, tmp_path / "data"
+    root.mkdir()
+    for name in ("JPEGImages", "Annotations", "ImageSets", "classes.txt"):
+        (root / name).symlink_to(source / name)
+    options = (*SMALL, "masks=threshold", f"data.root={root}")
+    run = make_run(*options)
+    train_classifier(run)
+    make_seeds(run)
+    make_masks(run)
+    assert not [key for key in run.write_results() if key.endswith("miou")]
+    (root / "SegmentationClass").symlink_to(source / "SegmentationClass")
+    run = make_run(*options)
+    assert train_classifier(run).is_finished
+    make_seeds(run)
+    make_masks(run)
+    assert {"seeds/miou", "masks/miou"} <= set(run.write_results())

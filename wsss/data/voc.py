@@ -112,19 +112,22 @@ def describe(
         raise InputError(f"data.labels={labels}: expected auto, xml or masks")
     if labels == "auto":
         labels = "xml" if (root / "Annotations").is_dir() else "masks"
+    source = "data.classes"
     if classes is None:
         listed = root / "classes.txt"
-        classes = _lines(listed) if listed.exists() else VOC_CLASSES
+        classes, source = (_lines(listed), str(listed)) if listed.exists() else (VOC_CLASSES, "VOC's classes")
     if not 0 < len(classes) < VOID or len(set(classes)) < len(classes):
         raise InputError(
-            f"data.classes: expected 1 to {VOID - 1} different names, got {len(classes)}: {', '.join(classes)}"
+            f"{source}: expected 1 to {VOID - 1} different names, got {len(classes)}: {', '.join(classes)}"
         )
+    if "background" in (name.lower() for name in classes):
+        raise InputError(f"{source}: leave out background, which is label 0 by itself; classes count from label 1")
     return DataDescription(name or root.name, root, tuple(classes), labels, mask_folder)
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors begin with a mark
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a readable text file ({error}); save it as UTF-8") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -139,7 +142,10 @@ def read_split(description: DataDescription, split: str) -> list[str]:
     path = description.root / "ImageSets" / "Segmentation" / f"{split}.txt"
     if not path.is_file():
         raise InputError(f"{path}: no such list of images; choose another split or write one image id a line")
-    ids = " ".join(_lines(path)).split()
+    ids = _lines(path)
+    unlike = next((line for line in ids if len(line.split()) > 1), None)
+    if unlike is not None:
+        raise InputError(f"{path}: expected one image id a line, found '{unlike}'; take the rest of such lines out")
     if not ids:
         raise InputError(f"{path}: an empty list; write one image id a line")
     if len(set(ids)) < len(ids):
@@ -171,15 +177,14 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise InputError(
-                    f"{path}: a mask must hold label values, this one is {image.mode}; save it as palette or grey PNG"
-                )
-            return np.array(image, dtype=np.uint8)
+            mode, mask = image.mode, np.array(image)
     except FileNotFoundError:
         raise InputError(f"{path}: no such mask; add the file or remove its id from the list") from None
     except UNREADABLE as error:
         raise InputError(f"{path}: not a readable mask ({error}); replace it or remove its id from the list") from None
+    if mode not in ("P", "L"):
+        raise InputError(f"{path}: a mask must hold label values, this one is {mode}; save it as palette or grey PNG")
+    return mask
 
 
 def read_labels(description: DataDescription, image_id: str) -> list[int]:
@@ -201,7 +206,8 @@ def read_labels(description: DataDescription, image_id: str) -> list[int]:
     try:
         names = {obj.findtext("name", "").strip() for obj in ElementTree.parse(path).getroot().iter("object")}
     except FileNotFoundError:
-        raise InputError(f"{path}: no such annotation; add it or use data.labels=masks") from None
+        remedy = "add it, or read labels from the masks by data.labels=masks"
+        raise InputError(f"{path}: no such annotation; {remedy}") from None
     except (ElementTree.ParseError, OSError, LookupError, ValueError) as error:
         raise InputError(f"{path}: not readable XML ({error}); repair the file") from None
     unknown = names - set(description.classes)

@@ -61,7 +61,7 @@ def masks_step(run: Run) -> Step:
     """The step's identity: its options and the seeds."""
     settings = asdict(run.config.masks)
     del settings["jobs"]
-    return run.step("masks", {"masks": settings}, ["seeds"])
+    return run.step("masks", {"masks": settings}, ["seeds"], [f"{image_id}.png" for image_id in run.train_ids])
 
 
 def make_masks(run: Run) -> Step:
@@ -70,7 +70,7 @@ def make_masks(run: Run) -> Step:
     if config.kind != "threshold":
         require_pydensecrf()
     step = masks_step(run)
-    if step.skip():
+    if step.skip(scored=run.has_train_truth):
         return step
     with step.working():
         threshold = seed_threshold(run) if config.threshold is None else config.threshold

@@ -41,14 +41,17 @@ def seeds_step(run: Run) -> Step:
     inputs += ["control"] if run.config.recam.enabled and run.config.recam.control else []
     settings = asdict(run.config.cam)
     del settings["batch_size"]
-    return run.step("seeds", {"cam": settings}, inputs)
+    folders = ["", *(f"maps/{kind}/" for kind in _all_kinds(run))]
+    return run.step(
+        "seeds", {"cam": settings}, inputs, [f"{folder}{i}.npz" for folder in folders for i in run.train_ids]
+    )
 
 
 def make_seeds(run: Run) -> Step:
     """Export maps of every kind asked for, average the seed's kinds, and score each where there is truth."""
     kinds_by_network = _kinds_by_network(run)
     step = seeds_step(run)
-    if step.skip():
+    if step.skip(scored=run.has_train_truth):
         return step
     run.check_data()
     prepare(run.config)
@@ -83,6 +86,11 @@ def seed_threshold(run: Run) -> float:
     """Background threshold of the seeds chosen without truth."""
     paths = (run.folder / "seeds" / f"{image_id}.npz" for image_id in run.train_ids)
     return dataset_threshold(seeds.maps.max(axis=0) for seeds in map(load_seeds, paths) if len(seeds.classes))
+
+
+def _all_kinds(run: Run) -> list[str]:
+    drawn = [kind for kinds in _kinds_by_network(run).values() for kind in kinds]
+    return kept_kinds(drawn, run.config.cam)
 
 
 def _kinds_by_network(run: Run) -> dict[str, list[str]]:

@@ -114,15 +114,23 @@ class Run:
         write_json(stamp, state)
         log.info("data: %d images of %s looked at in %.0f s", len(ids), self.data.name, time.monotonic() - start)
 
-    def step(self, name: str, settings: Mapping[str, object], inputs: Sequence[str] = ()) -> "Step":
+    def step(
+        self,
+        name: str,
+        settings: Mapping[str, object],
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = ("model.pt",),
+    ) -> "Step":
         """A step of this run; see `Step`."""
+        data = {"root": str(self.data.root.resolve()), "classes": list(self.data.classes), "labels": self.data.labels}
         settings = {
             **settings,
-            "data": asdict(self.config.data) | {"root": str(self.data.root.resolve())},
+            "data": asdict(self.config.data) | data,
             "images": _hash(self.train_ids + self.score_ids + self.val_ids),
+            "image_labels": _hash(self.train_labels.int().tolist()),
             "seed": self.config.seed,
         }
-        return Step(self, name, settings, inputs)
+        return Step(self, name, settings, inputs, outputs)
 
     def write_results(self) -> dict[str, float]:
         """Collect the figures of the finished steps into results.json and protocols.json.
@@ -155,15 +163,23 @@ class Run:
 class Step:
     """One step of a run: a folder, a manifest, figures.
 
+    Args:
+        settings: what the outputs depend on.
+        inputs: steps it builds on.
+        outputs: files in its folder without which it is not finished.
+
     Attributes:
         folder: where its outputs go.
         figures: numbers for results.json.
         protocols: how each number came about.
     """
 
-    def __init__(self, run: Run, name: str, settings: Mapping[str, object], inputs: Sequence[str]) -> None:
+    def __init__(
+        self, run: Run, name: str, settings: Mapping[str, object], inputs: Sequence[str], outputs: Sequence[str]
+    ) -> None:
         self.run, self.name = run, name
         self.folder = run.folder / name
+        self.outputs = outputs
         self.manifest_path = self.folder / "manifest.json"
         self.settings = json.loads(json.dumps(settings))  # as it will be read back
         self.inputs = {step: self._fingerprint_of(step) for step in inputs}
@@ -175,13 +191,21 @@ class Step:
     def is_finished(self) -> bool:
         """Whether the outputs are whole and made with these very options."""
         manifest = self._manifest()
-        return manifest is not None and manifest["state"] == "done" and manifest["fingerprint"] == self.fingerprint
+        is_done = manifest is not None and manifest["state"] == "done" and manifest["fingerprint"] == self.fingerprint
+        return is_done and all((self.folder / name).exists() for name in self.outputs)
 
-    def skip(self) -> bool:
-        """Whether the step is finished; says so in the log."""
-        if self.is_finished:
-            log.info("%s: finished before, kept", self.name)
-        return self.is_finished
+    def skip(self, *, scored: bool = False) -> bool:
+        """Whether there is nothing to do; says so in the log.
+
+        Args:
+            scored: whether there is truth now, which there may not have been when the step ended.
+        """
+        manifest = self._manifest()
+        is_scored = manifest is not None and any(key.endswith("miou") for key in manifest["figures"])
+        if not self.is_finished or (scored and not is_scored):
+            return False
+        log.info("%s: finished before, kept", self.name)
+        return True
 
     @contextmanager
     def working(self) -> Iterator["Step"]:

@@ -33,9 +33,11 @@ def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
     if supervised and not run.has_train_truth:
         raise InputError("segmenter.supervised_twin=true: the train split has no true masks; leave it false")
     step = segmenter_step(run, supervised=supervised)
-    if step.skip():
+    if step.skip(scored=run.has_val_truth):
         return step
     run.check_data()
+    if not supervised:
+        _check_masks(run)
     prepare(run.config)
     network = new_segmenter(run)
     with step.working():
@@ -43,6 +45,13 @@ def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
         save_segmenter(run, step.folder / "model.pt", network)
         score_segmenter(run, step, supervised=supervised)
     return step
+
+
+def _check_masks(run: Run) -> None:
+    for image_id in run.train_ids:
+        path = run.folder / "masks" / f"{image_id}.png"
+        if not path.exists():
+            raise InputError(f"{path}: this pseudo-mask is gone; `python scripts/make_masks.py` makes what is missing")
 
 
 def train_segmenters(run: Run) -> None:
