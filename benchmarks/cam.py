@@ -10,18 +10,14 @@ the first call above what inputs, network and libraries take before.
 
 import argparse
 import json
-import os
-import resource
-import statistics
-import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import measure_call, run_apart
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -154,36 +150,7 @@ def measure(case: str, variant: str, repeats: int, threads: int) -> dict[str, fl
     keep_freed_memory()  # for all alike
     torch.set_num_threads(threads)
     call = CASES[case][1]()[variant]
-    before = peak_bytes()
-    call()
-    extra = peak_bytes() - before
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(seconds), "extra_mib": extra / 2**20}
-
-
-def peak_bytes() -> int:
-    """Largest resident size of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def measure_apart(case: str, variant: str, repeats: int, threads: int) -> dict[str, float]:
-    """`measure` in a process of its own."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--repeats", str(repeats), "--threads", str(threads)]
-    result = subprocess.run(
-        [*command, "--measure", case, variant],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    if result.returncode:
-        raise RuntimeError(f"{case}, {variant}: {result.stderr.strip()}")
-    measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return measured
+    return measure_call(call, repeats)[0]
 
 
 def show(results: dict[str, dict[str, dict[str, float]]]) -> None:
@@ -233,7 +200,9 @@ def main() -> None:
         repeats = 1 if case.startswith("score_cam") else options.repeats  # half a minute each
         results[case] = {}
         for variant in CASES[case][1]():
-            results[case][variant] = measure_apart(case, variant, repeats, options.threads)
+            results[case][variant] = run_apart(
+                __file__, ["--repeats", repeats, "--threads", options.threads, "--measure", case, variant]
+            )
             print(f"{case}, {variant}: {results[case][variant]['seconds']:.3f} s", file=sys.stderr)
     show(results)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,17 +8,12 @@ resident size during forward and backward, above what inputs and libraries take 
 
 import argparse
 import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from measuring import measure_call, run_apart
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -65,41 +60,16 @@ def measure(variant: str, case: str, repeats: int, threads: int) -> dict[str, fl
         torch.autograd.grad(loss, leaves[:3])
         return loss.item()
 
-    before = peak_bytes()
-    loss = step()
-    extra = peak_bytes() - before
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(seconds), "extra_mib": extra / 2**20, "loss": loss}
-
-
-def peak_bytes() -> int:
-    """Largest resident size of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def measure_apart(variant: str, case: str, repeats: int, threads: int) -> dict[str, float]:
-    """`measure` in a process of its own."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--repeats", str(repeats), "--threads", str(threads)]
-    result = subprocess.run(
-        [*command, "--measure", variant, case],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    if result.returncode:
-        raise RuntimeError(f"{variant}, {case}: {result.stderr.strip()}")
-    measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return measured
+    figures, loss = measure_call(step, repeats)
+    return {**figures, "loss": loss}
 
 
 def compare(case: str, repeats: int, threads: int) -> dict[str, Any]:
     """Both variants on one case, and their ratios."""
-    rows: dict[str, Any] = {variant: measure_apart(variant, case, repeats, threads) for variant in VARIANTS}
+    rows: dict[str, Any] = {
+        variant: run_apart(__file__, ["--repeats", repeats, "--threads", threads, "--measure", variant, case])
+        for variant in VARIANTS
+    }
     published, ours = rows["broadcast"], rows["wsss"]
     rows["speedup"] = published["seconds"] / ours["seconds"]
     rows["memory_ratio"] = ours["extra_mib"] / published["extra_mib"]

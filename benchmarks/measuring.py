@@ -1,0 +1,45 @@
+"""Time and peak memory of a call, each in a process of its own, so that the peak of one does not hide another's."""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def measure_call(call: Callable[[], Any], repeats: int) -> tuple[dict[str, float], Any]:
+    """MiB that the first call adds to the peak resident size, median seconds of `repeats` more; and what it returned."""
+    before = peak_bytes()
+    result = call()
+    extra = peak_bytes() - before
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": statistics.median(seconds), "extra_mib": extra / 2**20}, result
+
+
+def peak_bytes() -> int:
+    """Largest resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def run_apart(script: str, arguments: Sequence[object]) -> dict[str, float]:
+    """Run a benchmark again in a process of its own; it prints its figures as JSON in its last line."""
+    result = subprocess.run(
+        [sys.executable, str(Path(script).resolve()), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(map(str, arguments))}: {result.stderr.strip()}")
+    measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return measured
