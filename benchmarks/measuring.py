@@ -13,7 +13,7 @@ from typing import Any
 
 
 def measure_call(call: Callable[[], Any], repeats: int) -> tuple[dict[str, float], Any]:
-    """MiB that the first call adds to the peak resident size, median seconds of `repeats` more; and what it returned."""
+    """MiB that the first call adds to the peak resident size, median seconds of `repeats` more; and what it returns."""
     before = peak_bytes()
     result = call()
     extra = peak_bytes() - before
