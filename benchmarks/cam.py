@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import measure_call, run_apart
+from measuring import measure_call, run_apart, store
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -205,10 +205,7 @@ def main() -> None:
             )
             print(f"{case}, {variant}: {results[case][variant]['seconds']:.3f} s", file=sys.stderr)
     show(results)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(
-        json.dumps({"torch": torch.__version__, "threads": options.threads, "cases": results}, indent=1)
-    )
+    store(options.out, threads=options.threads, cases=results)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 
 def measure_call(call: Callable[[], Any], repeats: int) -> tuple[dict[str, float], Any]:
     """MiB that the first call adds to the peak resident size, median seconds of `repeats` more; and what it returns."""
@@ -43,3 +45,9 @@ def run_apart(script: str, arguments: Sequence[object]) -> dict[str, float]:
         raise RuntimeError(f"{' '.join(map(str, arguments))}: {result.stderr.strip()}")
     measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return measured
+
+
+def store(path: Path, *, threads: int, cases: dict[str, Any]) -> None:
+    """Keep the figures of all cases as JSON, with what they were measured on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"torch": torch.__version__, "threads": threads, "cases": cases}, indent=1))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measuring import measure_call, run_apart
+from measuring import measure_call, run_apart, store
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -120,10 +120,7 @@ def main() -> None:
         return
     results = {case: compare(case, options.repeats, options.threads) for case in CASES}
     show(results)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(
-        json.dumps({"torch": torch.__version__, "threads": options.threads, "cases": results}, indent=1)
-    )
+    store(options.out, threads=options.threads, cases=results)
 
 
 if __name__ == "__main__":

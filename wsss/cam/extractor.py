@@ -169,13 +169,7 @@ def class_maps(
         ValueError: if the scores do not depend on one of the activations.
     """
     num_passes = max((len(wanted) for wanted in classes), default=0)
-    maps = {
-        method: {
-            name: scores.new_zeros(len(a), num_passes, *a.shape[2:], dtype=torch.float32)
-            for name, a in activations.items()
-        }
-        for method in methods
-    }
+    maps = {method: {name: _no_maps(a, num_passes) for name, a in activations.items()} for method in methods}
     for k in range(num_passes):
         has_kth = [image for image, wanted in enumerate(classes) if len(wanted) > k]
         kth = [classes[image][k] for image in has_kth]

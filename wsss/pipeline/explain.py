@@ -15,11 +15,11 @@ from torch import Tensor
 
 from wsss.cam import METHODS, CAMExtractor, fuse, normalize, resize
 from wsss.cam.layers import stage_layers
-from wsss.data import read_image
+from wsss.data import eval_transform, read_image
 from wsss.errors import InputError
-from wsss.models.files import read_model
 from wsss.models.imagenet import ImageClassifier, imagenet_classifier
-from wsss.pipeline.networks import load_classifier
+from wsss.pipeline.networks import classifier_of, read_classifier
+from wsss.pipeline.options import require
 from wsss.report.overlays import contact_sheet, heatmap_overlay
 from wsss.writing import whole_file
 
@@ -96,9 +96,9 @@ def load_model(config: ExplainConfig) -> ImageClassifier:
     path = Path(config.model)
     if path.suffix != ".pt":
         return imagenet_classifier(config.model, config.weights)
-    network = load_classifier(path).eval()
-    classes = read_model(path, kinds=("classifier", "recam")).classes
-    return ImageClassifier(network, classes, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # it normalises by itself
+    file = read_classifier(path)
+    network = classifier_of(file).eval()
+    return ImageClassifier(network, file.classes, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # it normalises by itself
 
 
 def find_class(name: str, classes: Sequence[str]) -> int:
@@ -117,20 +117,16 @@ def find_class(name: str, classes: Sequence[str]) -> int:
 
 
 def _check(config: ExplainConfig) -> None:
-    choices = {"cam": METHODS, "fusion": ("mean", "max")}
-    for option, values in choices.items():
-        if getattr(config, option) not in values:
-            raise InputError(f"{option}={getattr(config, option)}: expected one of {', '.join(values)}")
-    for option, least in (("top", 1), ("resize_long", 32)):
-        value = getattr(config, option)
-        if value is not None and value < least:
-            raise InputError(f"{option}={value}: expected at least {least}")
+    require(config, "cam", lambda cam: cam in METHODS, f"one of {', '.join(METHODS)}")
+    require(config, "fusion", lambda fusion: fusion in ("mean", "max"), "one of mean, max")
+    require(config, "top", lambda top: top >= 1, "at least 1")
+    require(config, "resize_long", lambda pixels: pixels >= 32, "at least 32")
 
 
 def _explain_one(
     config: ExplainConfig, model: ImageClassifier, wanted: list[int] | None, path: Path, folder: Path
 ) -> Path:
-    photo = _resize_long(read_image(path), config.resize_long)
+    photo = eval_transform(config.resize_long)(read_image(path))
     pixels = np.array(photo)
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
     with torch.no_grad():
@@ -198,11 +194,3 @@ def _titled(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     draw.rectangle((0, 0, box[2] + 4, box[3] + 3), fill=(0, 0, 0))
     draw.text((4, 3), name, fill=(255, 255, 255), font=font)
     return np.array(image)
-
-
-def _resize_long(image: Image.Image, longest: int | None) -> Image.Image:
-    if longest is None:
-        return image
-    factor = longest / max(image.size)
-    size = (max(round(image.width * factor), 1), max(round(image.height * factor), 1))
-    return image.resize(size, Image.Resampling.BILINEAR)

@@ -133,7 +133,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> No
     def write(kind: str, image_id: str, maps: Tensor, classes: Sequence[int]) -> None:
         save_seeds(folders[kind] / f"{image_id}.npz", maps, classes, sizes[image_id])
 
-    predict(config, SeedTask(network, draw, write), lambda shard: loader(shard=shard))
+    predict(config, SeedTask(network, draw, write), loader)
 
 
 def _check_disk(

@@ -6,7 +6,7 @@ from typing import Any
 
 from wsss.errors import InputError
 from wsss.models import Backbone, Classifier, DeepLabV3Plus, ReCAMClassifier, build_backbone
-from wsss.models.files import backbone_of, read_model, save_model
+from wsss.models.files import ModelFile, backbone_of, read_model, save_model
 from wsss.pipeline.config import BackboneConfig, Config, SegmenterConfig
 from wsss.pipeline.run import Run
 
@@ -33,7 +33,16 @@ def save_classifier(run: Run, path: Path, network: Classifier) -> None:
 
 def load_classifier(path: Path) -> Classifier:
     """Read a classifier or ReCAM network."""
-    file = read_model(path, kinds=("classifier", "recam"))
+    return classifier_of(read_classifier(path))
+
+
+def read_classifier(path: Path) -> ModelFile:
+    """The model file of a classifier or ReCAM network."""
+    return read_model(path, kinds=("classifier", "recam"))
+
+
+def classifier_of(file: ModelFile) -> Classifier:
+    """The network of a classifier's model file."""
     cls = ReCAMClassifier if file.kind == "recam" else Classifier
     network = cls(backbone_of(file), len(file.classes))
     network.load_state_dict(file.state_dict)

@@ -48,36 +48,36 @@ def check_options(config: Config) -> None:
         InputError: for the first that is out of range, naming the option, its value and what is expected.
     """
     for name, choices in CHOICES.items():
-        _require(config, name, lambda value, choices=choices: value in choices, f"one of {', '.join(choices)}")
+        require(config, name, lambda value, choices=choices: value in choices, f"one of {', '.join(choices)}")
     for name in AT_LEAST_ONE:
-        _require(config, name, lambda value: value >= 1, "at least 1")
+        require(config, name, lambda value: value >= 1, "at least 1")
     for name in NOT_NEGATIVE:
-        _require(config, name, lambda value: value >= 0, "0 or more")
+        require(config, name, lambda value: value >= 0, "0 or more")
     for name in POSITIVE:
-        _require(config, name, lambda value: value > 0, "more than 0")
+        require(config, name, lambda value: value > 0, "more than 0")
     for name in NOT_EMPTY:
-        _require(config, name, lambda value: len(value) > 0, "at least one entry")
+        require(config, name, lambda value: len(value) > 0, "at least one entry")
     for name in ALL_POSITIVE:
-        _require(config, name, lambda values: min(values) > 0, "numbers above 0")
+        require(config, name, lambda values: min(values) > 0, "numbers above 0")
     for name in LISTS_OF_STAGES:
-        _require(config, name, lambda values: set(values) <= set(STAGES), f"some of {', '.join(STAGES)}")
+        require(config, name, lambda values: set(values) <= set(STAGES), f"some of {', '.join(STAGES)}")
     for name in ("cam.seed", "cam.extra"):
-        _require(config, name, lambda values: set(values) <= set(SEED_KINDS), f"some of {', '.join(SEED_KINDS)}")
+        require(config, name, lambda values: set(values) <= set(SEED_KINDS), f"some of {', '.join(SEED_KINDS)}")
         if not (config.recam.enabled and config.recam.control):
-            _require(config, name, lambda values: "control" not in values, "no control without recam.control=true")
+            require(config, name, lambda values: "control" not in values, "no control without recam.control=true")
     if not config.recam.enabled:
-        _require(config, "cam.target", lambda target: target == "fc1", "fc1, the only one with recam=none")
+        require(config, "cam.target", lambda target: target == "fc1", "fc1, the only one with recam=none")
     if config.cam.stage_weights is not None:
         num = len(config.cam.stages)
-        _require(config, "cam.stage_weights", lambda w: len(w) == num, f"one for each of cam.stages, {num}")
-        _require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
-        _require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
-    _require(config, "run", lambda name: bool(name.strip()), "a name")
-    _require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
-    _require(config, "segmenter.batch_size", lambda size: size >= 2, "at least 2, which batch norm needs")
-    _require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
-    _require(config, "masks.crf.gt_prob", lambda value: 0 < value < 1, "a probability between 0 and 1")
-    _require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
+        require(config, "cam.stage_weights", lambda w: len(w) == num, f"one for each of cam.stages, {num}")
+        require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
+        require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
+    require(config, "run", lambda name: bool(name.strip()), "a name")
+    require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
+    require(config, "segmenter.batch_size", lambda size: size >= 2, "at least 2, which batch norm needs")
+    require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
+    require(config, "masks.crf.gt_prob", lambda value: 0 < value < 1, "a probability between 0 and 1")
+    require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
     for step in STEPS:
         augment = getattr(config, step).augment
         if augment is not None:
@@ -92,7 +92,12 @@ def _check_augment(augment: AugmentConfig, prefix: str) -> None:
             raise InputError(f"{prefix}.{name}={pair}: expected [smallest, largest], both above 0")
 
 
-def _require(config: Config, name: str, holds: Callable[..., bool], expected: str) -> None:
+def require(config: object, name: str, holds: Callable[..., bool], expected: str) -> None:
+    """Refuse an option's value (unless it is None), naming it and what is expected.
+
+    Raises:
+        InputError: if the value does not hold.
+    """
     value = attrgetter(name)(config)
     if value is not None and not holds(value):
         raise InputError(f"{name}={value}: expected {expected}")

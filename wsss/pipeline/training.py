@@ -5,7 +5,8 @@ import logging
 import os
 import platform
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -50,47 +51,54 @@ def fit(
         if not zipfile.is_zipfile(checkpoint):
             raise InputError(f"{checkpoint}: damaged; delete it and run the step again")
         log.info("continuing from %s", checkpoint)
-    trainer = pl.Trainer(
+    trainer = _trainer(
+        config,
         max_epochs=epochs,
-        accelerator=config.trainer.accelerator,
-        devices=_devices(config.trainer.devices),
-        precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there
         logger=_loggers(config, folder),
         callbacks=_callbacks(config, checkpoint.parent),
-        enable_progress_bar=show_progress(config),
-        enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
     )
-    try:
+    with _interruptible():
         trainer.fit(
             task, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None, weights_only=True
         )
-    except SystemExit:  # how Lightning answers Ctrl-C and SIGTERM
-        raise KeyboardInterrupt from None
     return trainer
 
 
-def predict(config: Config, task: pl.LightningModule, loader: Callable[[tuple[int, int]], DataLoader[Any]]) -> None:
-    """Run a task's `predict_step` over a loader, which is told this process's place among how many."""
-    trainer = pl.Trainer(
-        accelerator=config.trainer.accelerator,
-        devices=_devices(config.trainer.devices),
-        precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there
+def predict(config: Config, task: pl.LightningModule, loader: Callable[..., DataLoader[Any]]) -> None:
+    """Run a task's `predict_step` over `loader(shard=…)`, which is told this process's place among how many."""
+    trainer = _trainer(
+        config,
         logger=False,
-        callbacks=[RichProgressBar()] if show_progress(config) else [],
-        enable_progress_bar=show_progress(config),
+        callbacks=_progress_bar(config),
         enable_checkpointing=False,
-        enable_model_summary=False,
         use_distributed_sampler=False,  # the loader sees to it
         inference_mode=False,  # maps need gradients
     )
-    batches = loader((trainer.global_rank, trainer.world_size))
-    try:
+    batches = loader(shard=(trainer.global_rank, trainer.world_size))
+    with _interruptible():
         trainer.predict(task, batches, return_predictions=False)
+    trainer.strategy.barrier()
+
+
+def _trainer(config: Config, **options: Any) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=_devices(config.trainer.devices),
+        precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there
+        enable_progress_bar=show_progress(config),
+        enable_model_summary=False,
+        **options,
+    )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
     except SystemExit:  # how Lightning answers Ctrl-C and SIGTERM
         raise KeyboardInterrupt from None
-    trainer.strategy.barrier()
 
 
 def precision(wanted: str, accelerator: str) -> str:
@@ -159,9 +167,11 @@ def _callbacks(config: Config, checkpoints: Path) -> list[Callback]:
         ModelCheckpoint(checkpoints, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False),
         EpochLines(),
     ]
-    if show_progress(config):
-        callbacks.append(RichProgressBar())
-    return callbacks
+    return callbacks + _progress_bar(config)
+
+
+def _progress_bar(config: Config) -> list[Callback]:
+    return [RichProgressBar()] if show_progress(config) else []
 
 
 def _loggers(config: Config, folder: Path) -> list[Logger]:
