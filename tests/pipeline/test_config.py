@@ -52,3 +52,12 @@ def test_a_value_of_the_wrong_type_is_refused() -> None:
 def test_no_config_holds_a_machine_path() -> None:
     for path in Path(REPOSITORY / "conf").rglob("*.yaml"):
         assert ": /" not in path.read_text(), path
+
+
+def test_a_method_or_fusion_on_the_command_line_wins_over_the_experiment() -> None:
+    experiment = compose_config("experiment=demo").cam
+    assert (experiment.seed, experiment.fusion) == (["layer_cam", "layer_cam", "recam_fc1"], "mean")
+    assert experiment.tanh_stages == ["stage3", "stage4", "stage5"]
+    chosen = compose_config("experiment=demo", "cam=grad_cam", "fusion=max").cam
+    assert (chosen.seed, chosen.extra, chosen.fusion, chosen.tanh_stages) == (["grad_cam"], [], "max", [])
+    assert chosen.layer_scales == experiment.layer_scales

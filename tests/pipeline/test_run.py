@@ -196,3 +196,43 @@ def test_truth_that_comes_later_is_scored(make_run: Callable[..., Run], tmp_path
     make_seeds(run)
     make_masks(run)
     assert {"seeds/miou", "masks/miou"} <= set(run.write_results())
+
+
+def test_a_step_with_the_same_options_is_taken_from_another_run(make_run: Callable[..., Run]) -> None:
+    first = finish(make_run("run=first"), "classifier", {"lr": 1}, [])
+    (first.folder / "metrics").mkdir()
+    (first.folder / "metrics" / "metrics.csv").write_text("1")
+    other = make_run("run=sweep/second")
+    assert other.step("classifier", {"lr": 1}).skip()
+    assert (other.folder / "classifier" / "metrics" / "metrics.csv").read_text() == "1"
+    assert other.write_results()["classifier/miou"] == 50.0
+    assert not [path for path in other.folder.iterdir() if path.name.startswith(".")]
+    finish(other, "seeds", {}, ["classifier"])
+    assert make_run("run=sweep/third", "reuse=true").step("classifier", {"lr": 1}).skip()
+    shutil.rmtree(first.folder)
+    assert other.step("classifier", {"lr": 1}).is_finished
+
+
+def test_other_options_versions_and_half_steps_are_not_taken(make_run: Callable[..., Run]) -> None:
+    first = finish(make_run("run=first"), "classifier", {"lr": 1}, [])
+    assert not make_run("run=second").step("classifier", {"lr": 2}).skip()
+    assert not make_run("run=second", "reuse=false").step("classifier", {"lr": 1}).skip()
+    assert not make_run("run=second", "seed=1").step("classifier", {"lr": 1}).skip()
+    manifest = json.loads(first.manifest_path.read_text())
+    for change in ({"versions": {"wsss": "0.0"}}, {"state": "running"}):
+        first.manifest_path.write_text(json.dumps(manifest | change))
+        assert not make_run("run=second").step("classifier", {"lr": 1}).skip()
+    first.manifest_path.write_text("{")
+    assert not make_run("run=second").step("classifier", {"lr": 1}).skip()
+    first.manifest_path.write_text(json.dumps(manifest))
+    (first.folder / "model.pt").unlink()
+    assert not make_run("run=second").step("classifier", {"lr": 1}).skip()
+
+
+def test_a_taken_step_outlives_changes_of_its_twin(make_run: Callable[..., Run]) -> None:
+    first = finish(make_run("run=first"), "classifier", {"lr": 1}, [])
+    second = make_run("run=second").step("classifier", {"lr": 1})
+    assert second.skip()
+    finish(make_run("run=first", "overwrite=true"), "classifier", {"lr": 2}, [])
+    assert second.is_finished
+    assert not first.is_finished

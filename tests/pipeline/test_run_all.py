@@ -139,6 +139,7 @@ def test_training_goes_on_from_the_last_epoch(make_run: Callable[..., Run], monk
 
 def test_two_runs_with_one_seed_are_equal(make_run: Callable[..., Run]) -> None:
     options = ["recam=none", "backbone=resnet18", "backbone.weights=none", "limit_images=6", "classifier.batch_size=3"]
+    options.append("reuse=false")
     states = []
     for name in ("a", "b"):
         step = train_classifier(make_run(*options, f"run={name}"))
@@ -185,3 +186,11 @@ def test_the_supervised_twin_is_scored_beside_the_segmenter(make_run: Callable[.
     make_masks(run)
     train_segmenters(run)
     assert {"segmenter/val_miou", "segmenter/supervised_val_miou"} <= set(run.write_results())
+
+
+def test_a_run_ends_after_the_step_it_is_told(make_run: Callable[..., Run]) -> None:
+    options = ["recam=none", "backbone=resnet18", "backbone.weights=none", "limit_images=6", "classifier.batch_size=3"]
+    run = make_run("until=seeds", *options)
+    results = run_pipeline(run)
+    assert "seeds/miou" in results
+    assert {path.name for path in run.folder.iterdir() if path.is_dir()} == {"classifier", "seeds"}

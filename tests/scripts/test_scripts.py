@@ -10,7 +10,17 @@ import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = ("explain", "train_cls", "make_seeds", "make_masks", "train_seg", "evaluate", "report", "run_pipeline")
+SCRIPTS = (
+    "explain",
+    "train_cls",
+    "make_seeds",
+    "make_masks",
+    "train_seg",
+    "evaluate",
+    "report",
+    "run_pipeline",
+    "summarize",
+)
 
 
 def call(script: str, *overrides: str) -> subprocess.CompletedProcess[str]:

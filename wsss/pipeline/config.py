@@ -257,6 +257,8 @@ class Config:
         outputs: folder of the runs.
         seed: random seed.
         overwrite: redo a step whose options have changed, instead of refusing.
+        reuse: take a step that another run of `outputs` has finished with the very same options from there.
+        until: `run_pipeline.py` ends after this step; recam stands for the control too.
         limit_images: use the first so many images of each split only.
     """
 
@@ -264,6 +266,8 @@ class Config:
     outputs: str = "outputs"
     seed: int = 0
     overwrite: bool = False
+    reuse: bool = True
+    until: str = "report"
     limit_images: int | None = None
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)

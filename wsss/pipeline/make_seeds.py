@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -56,8 +57,10 @@ def make_seeds(run: Run) -> Step:
     run.check_data()
     prepare(run.config)
     with step.working():
-        for network, kinds in kinds_by_network.items():
-            _export(run, step, network, kinds)
+        spent = [_export(run, step, network, kinds) for network, kinds in kinds_by_network.items()]
+        if all(seconds is not None for seconds in spent):
+            drawn = {"split": run.config.data.train, "images": len(run.train_ids), "crf": "none"}
+            step.add_figure("seeds/seconds_per_image", sum(s for s in spent if s is not None), **drawn)
         _average(run, step)
         threshold = seed_threshold(run)
         if run.has_train_truth:
@@ -106,8 +109,8 @@ def _kinds_by_network(run: Run) -> dict[str, list[str]]:
     return {network: drawn for network, drawn in plan.items() if drawn}
 
 
-def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> None:
-    """Draw the maps of one network for the images that do not have them yet."""
+def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> float | None:
+    """Draw the maps of one network for the images that do not have them yet; seconds an image, None if all had."""
     config = run.config
     kept = kept_kinds(kinds, config.cam)
     folders = {kind: step.folder / "maps" / kind for kind in kept}
@@ -115,7 +118,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> No
         folder.mkdir(parents=True, exist_ok=True)
     missing = [i for i in run.train_ids if not all((folder / f"{i}.npz").exists() for folder in folders.values())]
     if not missing:
-        return
+        return None
     rows = dict(zip(run.train_ids, run.train_labels, strict=True))
     dataset = VOCDataset(
         run.data, missing, torch.stack([rows[i] for i in missing]), transform=eval_transform(config.cam.resize_long)
@@ -133,7 +136,9 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> No
     def write(kind: str, image_id: str, maps: Tensor, classes: Sequence[int]) -> None:
         save_seeds(folders[kind] / f"{image_id}.npz", maps, classes, sizes[image_id])
 
+    start = time.monotonic()
     predict(config, SeedTask(network, draw, write), loader)
+    return (time.monotonic() - start) / len(missing)
 
 
 def _check_disk(

@@ -15,6 +15,7 @@ CHOICES = {
     "recam.optimizer.name": ("sgd", "adamw"),
     "recam.fc2_init": ("zero", "default"),
     "cam.fusion": ("max", "mean"),
+    "until": ("classifier", "recam", "seeds", "masks", "segmenter", "report"),
     "cam.target": tuple(TARGETS),
     "masks.kind": ("crf", "confident", "threshold"),
     "segmenter.init": ("imagenet", "classifier"),

@@ -11,9 +11,10 @@ import logging
 import os
 import platform
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -190,22 +191,54 @@ class Step:
     @property
     def is_finished(self) -> bool:
         """Whether the outputs are whole and made with these very options."""
-        manifest = self._manifest()
-        is_done = manifest is not None and manifest["state"] == "done" and manifest["fingerprint"] == self.fingerprint
-        return is_done and all((self.folder / name).exists() for name in self.outputs)
+        return self._is_done(self.folder)
 
     def skip(self, *, scored: bool = False) -> bool:
-        """Whether there is nothing to do; says so in the log.
+        """Whether there is nothing to do, here or by taking over what another run has done; says so in the log.
 
         Args:
             scored: whether there is truth now, which there may not have been when the step ended.
         """
-        manifest = self._manifest()
-        is_scored = manifest is not None and any(key.endswith("miou") for key in manifest["figures"])
-        if not self.is_finished or (scored and not is_scored):
+        if self._is_done(self.folder, scored=scored):
+            log.info("%s: finished before, kept", self.name)
+            return True
+        if not self.run.config.reuse or self._has_outputs():
             return False
-        log.info("%s: finished before, kept", self.name)
-        return True
+        for folder in self._twins():
+            if self._is_done(folder, scored=scored):
+                self._take(folder)
+                return True
+        return False
+
+    def _is_done(self, folder: Path, *, scored: bool = False) -> bool:
+        """Whether a folder holds this step's whole outputs."""
+        path = folder / "manifest.json"
+        manifest = read_manifest(path) if path.exists() else None
+        if manifest is None or manifest["state"] != "done" or manifest["fingerprint"] != self.fingerprint:
+            return False
+        is_scored = any(key.endswith("miou") for key in manifest["figures"])
+        return (is_scored or not scored) and all((folder / name).exists() for name in self.outputs)
+
+    def _twins(self) -> list[Path]:
+        """This step's folder in other runs, of the same versions, beside this one or directly under `outputs`."""
+        parents = dict.fromkeys([self.run.folder.parent, Path(self.run.config.outputs)])
+        found = []
+        for path in (path for parent in parents for path in sorted(parent.glob(f"*/{self.name}/manifest.json"))):
+            with suppress(InputError):  # another run's damage is not this one's
+                if read_manifest(path).get("versions") == _versions():
+                    found.append(path.parent)
+        return found
+
+    def _take(self, folder: Path) -> None:
+        """Make the files of a finished step this run's too; files are only ever replaced whole, so links are safe."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=_made(self.run.folder), prefix=f".{self.name}-") as temporary:
+            copied = Path(temporary) / self.name
+            shutil.copytree(folder, copied, copy_function=_link)
+            copied.replace(self.folder)
+        self.run.save_config()
+        self.run.write_results()
+        log.info("%s: taken from %s, which has the same options", self.name, folder.parent)
 
     @contextmanager
     def working(self) -> Iterator["Step"]:
@@ -270,7 +303,7 @@ class Step:
             "figures": self.figures,
             "protocols": self.protocols,
             "seconds": seconds,
-            "versions": {"wsss": wsss.__version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": _versions(),
         }
         write_json(self.manifest_path, manifest)
 
@@ -297,6 +330,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable manifest ({error}); delete {path.parent} and redo the step") from None
     return manifest
+
+
+def _versions() -> dict[str, str]:
+    return {"wsss": wsss.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file, or a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def write_json(path: Path, content: object) -> None:

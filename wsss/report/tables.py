@@ -32,6 +32,7 @@ FIXED_NAMES = {
     "control/val_map": ("classifier", "control, val mAP"),
     "seeds/miou": ("seeds", "default seed"),
     "seeds/oracle_miou": ("seeds", "default seed, oracle"),
+    "seeds/seconds_per_image": ("seeds", "seconds an image, all maps"),
     "masks/miou": ("pseudo-masks", "pseudo-masks"),
     "masks/oracle_miou": ("pseudo-masks", "pseudo-masks, oracle"),
     "masks/coverage": ("pseudo-masks", "coverage"),
