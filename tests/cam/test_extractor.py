@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from wsss import _torchvision  # noqa: F401  (lets torchvision load)
-from wsss.cam import METHODS, CAMExtractor, cam
+from wsss.cam import METHODS, CAMExtractor, cam, normalize, resize
 
 GRADIENT_METHODS = [method for method in METHODS if method != "score_cam"]
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
@@ -234,6 +234,43 @@ def test_half_precision_stays_close(small: Tiny, method: str) -> None:
     for a, b in zip(full, half, strict=True):
         assert b.dtype == torch.float32
         torch.testing.assert_close(b, a, rtol=0, atol=0.05 * float(a.max()) + 1e-6)
+
+
+@pytest.mark.parametrize("method", ["cam", "layer_cam", "score_cam"])
+def test_scales_and_mirror_images_are_added(small: Tiny, method: str) -> None:
+    classes, scales = [[0], [1, 3], [2]], {0.5: (16, 12), 1.0: (32, 24), 1.5: (48, 36)}
+    extractor = CAMExtractor(small, ["stage3", "stage2"], method)
+    drawn = extractor.multi_scale(IMAGES, classes, scales=list(scales))
+    for layer, of_images in drawn.items():
+        for index, maps in enumerate(of_images):
+            total = torch.zeros(len(classes[index]), 8, 6)
+            for size in scales.values():
+                image = resize(IMAGES[index : index + 1], size)
+                straight = extractor(image, [classes[index]])[layer][0]
+                mirrored = extractor(image.flip(-1), [classes[index]])[layer][0]
+                total += resize(straight + mirrored.flip(-1), (8, 6))
+            torch.testing.assert_close(maps, normalize(total), rtol=1e-4, atol=1e-5)
+
+
+def test_one_scale_without_flip_is_a_call_at_stride_4(small: Tiny) -> None:
+    extractor = CAMExtractor(small, ["stage2"], "layer_cam")
+    best = extractor.multi_scale(IMAGES, scales=[1.0], flip=False)["stage2"]
+    for maps, once in zip(best, extractor(IMAGES)["stage2"], strict=True):
+        torch.testing.assert_close(maps, normalize(resize(once, (8, 6))))
+
+
+def test_masked_images_keep_the_memory_format(small: Tiny) -> None:
+    formats = []
+    small.stage1[0].register_forward_pre_hook(
+        lambda _, inputs: formats.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    extractor = CAMExtractor(small, ["stage3"], "score_cam")
+    plain = extractor(IMAGES[:1], [[0, 1]])["stage3"][0]
+    assert not any(formats)
+    formats.clear()
+    last = extractor(IMAGES[:1].contiguous(memory_format=torch.channels_last), [[0, 1]])["stage3"][0]
+    assert all(formats)
+    torch.testing.assert_close(last, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_grad_cam_pp_takes_its_eps(small: Tiny) -> None:

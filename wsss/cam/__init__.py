@@ -13,7 +13,7 @@ from wsss.cam.functions import (
     score_cam,
     x_grad_cam,
 )
-from wsss.cam.multiscale import merge_flips, published_maps, strided_size, sum_scales, with_flips
+from wsss.cam.multiscale import merge_flips, multi_scale, published_maps, strided_size, sum_scales, with_flips
 
 __all__ = [
     "GRADIENT_METHODS",
@@ -29,6 +29,7 @@ __all__ = [
     "hires_cam",
     "layer_cam",
     "merge_flips",
+    "multi_scale",
     "normalize",
     "published_maps",
     "resize",

@@ -16,9 +16,11 @@ from wsss.cam.functions import (
     grad_cam_pp,
     hires_cam,
     layer_cam,
+    normalize,
     score_cam,
     x_grad_cam,
 )
+from wsss.cam.multiscale import multi_scale
 
 
 def pooled_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -104,21 +106,52 @@ class CAMExtractor:
             ValueError: if `classes` does not fit, a layer does not run once with an output (B, C, h, w), or the score
                 does not depend on it.
         """
+        with self._working():
+            return _of_images(*self._draw(images, classes))
+
+    def multi_scale(
+        self,
+        images: Tensor,
+        classes: Classes | None = None,
+        *,
+        scales: Sequence[float] = (0.5, 1.0, 1.5, 2.0),
+        flip: bool = True,
+    ) -> Maps:
+        """Draw maps at several scales, with mirror images, and add them; images and mirror images share a batch.
+
+        Args:
+            images: what the network takes, (B, 3, H, W).
+            classes: see `__call__`; the best-scoring class is that of scale 1.
+            scales: resize factors.
+            flip: whether to add the mirror images' maps.
+
+        Returns:
+            Layer name -> list over images of maps (K_b, ceil(H/4), ceil(W/4)), each divided by its maximum.
+        """
+        with self._working():
+            if classes is None:
+                with torch.no_grad():
+                    classes = check_classes(None, self._scores(images))
+            wanted = [*classes, *classes] if flip else classes
+            total = multi_scale(lambda batch, _: self._draw(batch, wanted)[0], images, scales=scales, flip=flip)
+        return _of_images({name: normalize(maps) for name, maps in total.items()}, classes)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
         # Lightning's prediction runs in inference mode, whose tensors autograd refuses.
         with torch.inference_mode(False), evaluating(self.model):
-            images = images.clone() if images.is_inference() else images
-            needs_gradients = self.method != "score_cam"
-            scores, activations = self._forward(images, record=needs_gradients)
-            chosen = check_classes(classes, scores)
-            if needs_gradients:
-                method = partial(GRADIENT_METHODS[self.method], **self.options)
-                maps = class_maps(scores, activations, chosen, {self.method: method})[self.method]
-            else:
-                maps = score_cam_maps(self._scores, images, activations, chosen, batch_size=self.batch_size)
-        return {
-            name: [of_image[: len(wanted)] for of_image, wanted in zip(stacked, chosen, strict=True)]
-            for name, stacked in maps.items()
-        }
+            yield
+
+    def _draw(self, images: Tensor, classes: Classes | None) -> tuple[dict[str, Tensor], list[list[int]]]:
+        """Layer -> (B, K, h, w), zero beyond an image's own classes; and these."""
+        images = images.clone() if images.is_inference() else images
+        needs_gradients = self.method != "score_cam"
+        scores, activations = self._forward(images, record=needs_gradients)
+        chosen = check_classes(classes, scores)
+        if needs_gradients:
+            method = partial(GRADIENT_METHODS[self.method], **self.options)
+            return class_maps(scores, activations, chosen, {self.method: method})[self.method], chosen
+        return score_cam_maps(self._scores, images, activations, chosen, batch_size=self.batch_size), chosen
 
     def _forward(self, images: Tensor, *, record: bool) -> tuple[Tensor, dict[str, Tensor]]:
         activations: dict[str, Tensor] = {}
@@ -194,7 +227,7 @@ def score_cam_maps(
 
     Args:
         scores: the network, images (b, 3, H, W) -> (b, N).
-        images: (B, 3, H, W).
+        images: (B, 3, H, W); masked images have their memory format, and `torch.channels_last` is the faster on CPUs.
         activations: layer -> (B, C, h, w).
         classes: class indices of each image, K at most.
         batch_size: masked images a forward pass takes.
@@ -203,13 +236,19 @@ def score_cam_maps(
         Layer -> (B, K, h, w) float32, zero beyond an image's own classes.
     """
     num_maps = max((len(wanted) for wanted in classes), default=0)
+    is_channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    layout = torch.channels_last if is_channels_last else torch.contiguous_format
+
+    def score_masked(masked: Tensor) -> Tensor:
+        return scores(masked.to(images.dtype, memory_format=layout)).float()
+
     maps: dict[str, Tensor] = {}
     with torch.no_grad():
         for name, layer in activations.items():
             maps[name] = _no_maps(layer, num_maps)
             for row, image, a, wanted in zip(maps[name], images, layer.float(), classes, strict=True):
                 if wanted:
-                    masked = _masked_scores(scores, image, a, batch_size)[:, list(wanted)]  # (C, K)
+                    masked = _masked_scores(score_masked, image, a, batch_size)[:, list(wanted)]  # (C, K)
                     row[: len(wanted)] = score_cam(a, masked.T)
     return maps
 
@@ -220,14 +259,19 @@ def _masked_scores(scores: Callable[[Tensor], Tensor], image: Tensor, activation
     rows = torch.cat([(~is_flat).nonzero()[:, 0], is_flat.nonzero()[:1, 0]])
     size = (image.shape[1], image.shape[2])
     computed = torch.cat(
-        [
-            scores((image * channel_masks(activations[chunk], size)[:, None]).to(image.dtype)).float()
-            for chunk in rows.split(batch_size)
-        ]
+        [scores(image * channel_masks(activations[chunk], size)[:, None]) for chunk in rows.split(batch_size)]
     )  # (rows, N)
     result = computed[-1:].repeat(len(activations), 1)
     result[rows] = computed
     return result
+
+
+def _of_images(maps: Mapping[str, Tensor], classes: Classes) -> Maps:
+    """Each image's own classes: layer -> (B, K, h, w) to layer -> list over images of (K_b, h, w)."""
+    return {
+        name: [of_image[: len(wanted)] for of_image, wanted in zip(stacked, classes, strict=True)]
+        for name, stacked in maps.items()
+    }
 
 
 def _no_maps(activations: Tensor, num_maps: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Multi-scale + flip: the sums by which the field turns many maps of one image into one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +22,31 @@ def merge_flips(maps: Tensor) -> Tensor:
     """Add the maps of flipped images, flipped back: (2B, K, h, w) -> (B, K, h, w). A sum, as published (IRN)."""
     straight, flipped = maps.chunk(2)
     return straight + flipped.flip(-1)
+
+
+def multi_scale(
+    draw: Callable[[Tensor, float], Mapping[str, Tensor]], images: Tensor, *, scales: Sequence[float], flip: bool
+) -> dict[str, Tensor]:
+    """Maps of several scales and their mirror images, added at stride 4, as published (IRN).
+
+    Args:
+        draw: from images of one scale, followed by their mirror images where `flip`, and the scale itself, to
+            kind -> maps (B or 2B, K, h, w) after ReLU; it may leave out kinds at some scales.
+        images: (B, 3, H, W), floating.
+        scales: resize factors.
+        flip: whether to add the mirror images' maps.
+
+    Returns:
+        Kind -> (B, K, ceil(H/4), ceil(W/4)), a sum, not normalised.
+    """
+    height, width = images.shape[-2:]
+    total: dict[str, Tensor] = {}
+    for scale in scales:
+        scaled = resize(images, (max(round(height * scale), 1), max(round(width * scale), 1)))
+        for kind, maps in draw(with_flips(scaled) if flip else scaled, scale).items():
+            merged = resize(merge_flips(maps) if flip else maps, strided_size((height, width)))
+            total[kind] = total[kind] + merged if kind in total else merged
+    return total
 
 
 def sum_scales(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

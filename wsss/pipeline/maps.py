@@ -12,13 +12,11 @@ from wsss.cam import (
     cam,
     class_maps,
     fuse,
-    merge_flips,
+    multi_scale,
     normalize,
     resize,
     score_cam_maps,
     strided_size,
-    sum_scales,
-    with_flips,
 )
 from wsss.models import Classifier, ReCAMClassifier, map_weight
 from wsss.pipeline.config import CamConfig
@@ -62,24 +60,22 @@ def draw_maps(
     scales = config.scales if weights else []
     layer_scales = config.layer_scales if stage_kinds else []
     rows = [*present, *present] if config.flip else present
-    per_scale: dict[str, list[Tensor]] = {}  # (B, K, h, w) each
-    for scale in sorted({*scales, *layer_scales}):
-        scaled = _rescale(images, scale)
-        batch = with_flips(scaled) if config.flip else scaled
+
+    def draw(batch: Tensor, scale: float) -> dict[str, Tensor]:
         drawn: dict[str, Tensor] = {}
         if scale in layer_scales:
-            features, stage_maps = _stage_maps(network, batch, rows, stage_kinds, config, size)
-            drawn |= stage_maps
+            features, drawn = _stage_maps(network, batch, rows, stage_kinds, config, size)
         else:
             with torch.no_grad():
                 features = network.features(batch)
         if scale in scales:
             drawn |= {kind: _present(cam(features.float(), weight), rows) for kind, weight in weights.items()}
-        for kind, maps in drawn.items():
-            per_scale.setdefault(kind, []).append(merge_flips(maps) if config.flip else maps)
+        return drawn
+
+    total = multi_scale(draw, images.float() / 255, scales=sorted({*scales, *layer_scales}), flip=config.flip)
     return {
-        kind: [normalize(of_image[: len(c)]) for of_image, c in zip(sum_scales(maps, size), present, strict=True)]
-        for kind, maps in per_scale.items()
+        kind: [normalize(of_image[: len(c)]) for of_image, c in zip(maps, present, strict=True)]
+        for kind, maps in total.items()
     }
 
 
@@ -145,10 +141,3 @@ def _weight(network: Classifier, kind: str) -> Tensor:
         return network.fc1_weight
     assert isinstance(network, ReCAMClassifier)
     return map_weight(network.fc1_weight, network.fc2_weight, kind)  # type: ignore[arg-type]  # from the tables above
-
-
-def _rescale(images: Tensor, scale: float) -> Tensor:
-    if scale == 1:
-        return images.float() / 255
-    height, width = images.shape[-2:]
-    return resize(images.float() / 255, (max(round(height * scale), 1), max(round(width * scale), 1)))

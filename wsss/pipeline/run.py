@@ -220,10 +220,12 @@ class Step:
         return (is_scored or not scored) and all((folder / name).exists() for name in self.outputs)
 
     def _twins(self) -> list[Path]:
-        """This step's folder in other runs, of the same versions, beside this one or directly under `outputs`."""
-        parents = dict.fromkeys([self.run.folder.parent, Path(self.run.config.outputs)])
+        """This step's folder in other runs of the same versions: `outputs/<run>`, and `outputs/<sweep>/<run>`."""
+        outputs = Path(self.run.config.outputs)
         found = []
-        for path in (path for parent in parents for path in sorted(parent.glob(f"*/{self.name}/manifest.json"))):
+        for path in (
+            path for depth in ("*", "*/*") for path in sorted(outputs.glob(f"{depth}/{self.name}/manifest.json"))
+        ):
             with suppress(InputError):  # another run's damage is not this one's
                 if read_manifest(path).get("versions") == _versions():
                     found.append(path.parent)
