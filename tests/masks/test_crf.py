@@ -16,12 +16,19 @@ from wsss.masks import (
     crf_mask,
     dense_crf,
     local_labels,
-    require_pydensecrf,
+    require_backend,
     to_labels,
     unary_from_labels,
 )
 
 needs_pydensecrf = pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="pydensecrf is missing")
+# Agreement with the stored labels that a back end owes; a second build of pydensecrf may round otherwise.
+LEAST = {"torch": 0.9999, "pydensecrf": 0.998}
+
+
+@pytest.fixture(params=["torch", pytest.param("pydensecrf", marks=needs_pydensecrf)])
+def params(request: pytest.FixtureRequest) -> CRFParams:
+    return CRFParams(backend=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -53,43 +60,43 @@ def test_unary_energies_are_the_references(reference, num_labels: int) -> None:
     assert (unary[2:] == other).all()
 
 
-@needs_pydensecrf
-@pytest.mark.parametrize(("suffix", "least"), [("", 0.999), ("_hard", 0.99)])
+@pytest.mark.parametrize("suffix", ["", "_hard"])
 @pytest.mark.parametrize("side", ["fg", "bg"])
-def test_labels_before_and_after_the_crf_are_the_references(reference, side: str, suffix: str, least: float) -> None:
+def test_labels_before_and_after_the_crf_are_the_references(
+    reference, params: CRFParams, side: str, suffix: str
+) -> None:
     local = local_labels(reference[f"high_res{suffix}"], float(reference[f"conf_{side}"]))
     assert np.array_equal(local, reference[f"argmax_{side}{suffix}"])
-    refined = dense_crf(reference[f"image{suffix}"], local, num_labels=3)
-    assert agreement(refined, reference[f"crf_{side}{suffix}"]) >= least
+    refined = dense_crf(reference[f"image{suffix}"], local, num_labels=3, params=params)
+    assert agreement(refined, reference[f"crf_{side}{suffix}"]) >= LEAST[params.backend]
 
 
-@needs_pydensecrf
-@pytest.mark.parametrize(("suffix", "least"), [("", 0.999), ("_hard", 0.99)])
-def test_confident_mask_is_the_references(reference, suffix: str, least: float) -> None:
+@pytest.mark.parametrize("suffix", ["", "_hard"])
+def test_confident_mask_is_the_references(reference, params: CRFParams, suffix: str) -> None:
     mask = confident_mask(
         reference[f"image{suffix}"],
         reference[f"high_res{suffix}"],
         reference[f"keys{suffix}"],
         fg_threshold=float(reference["conf_fg"]),
         bg_threshold=float(reference["conf_bg"]),
+        params=params,
     )
     assert mask.dtype == np.uint8
-    assert agreement(mask, reference[f"ir_label{suffix}"]) >= least
+    assert agreement(mask, reference[f"ir_label{suffix}"]) >= LEAST[params.backend]
 
 
-@needs_pydensecrf
-def test_confident_mask_of_one_class_is_the_references(reference) -> None:
+def test_confident_mask_of_one_class_is_the_references(reference, params: CRFParams) -> None:
     mask = confident_mask(
         reference["image"],
         reference["high_res"][:1],
         reference["keys"][:1],
         fg_threshold=float(reference["conf_fg"]),
         bg_threshold=float(reference["conf_bg"]),
+        params=params,
     )
-    assert agreement(mask, reference["ir_label_one_class"]) >= 0.999
+    assert agreement(mask, reference["ir_label_one_class"]) >= LEAST[params.backend]
 
 
-@needs_pydensecrf
 @pytest.mark.parametrize(
     ("key", "change"),
     [
@@ -98,31 +105,29 @@ def test_confident_mask_of_one_class_is_the_references(reference) -> None:
         ("marginals_fg_gauss_only", {"bilateral_compat": 0.0}),
     ],
 )
-def test_marginals_are_the_references(reference, key: str, change: dict[str, float]) -> None:
-    params = dataclasses.replace(CRFParams(), **change)
+def test_marginals_are_the_references(reference, params: CRFParams, key: str, change: dict[str, float]) -> None:
+    params = dataclasses.replace(params, **change)
     unary = unary_from_labels(reference["argmax_fg"], 3, gt_prob=float(reference["gt_prob"]))
     marginals = crf_marginals(reference["image"], unary, params)
-    assert np.abs(marginals - reference[key]).mean() < 1e-4
-    assert agreement(marginals.argmax(axis=0), reference[key].argmax(axis=0)) >= 0.999
+    assert np.abs(marginals - reference[key]).max() < (1e-4 if params.backend == "torch" else 0.02)
+    assert agreement(marginals.argmax(axis=0), reference[key].argmax(axis=0)) >= LEAST[params.backend]
     np.testing.assert_allclose(marginals.sum(axis=0), 1, atol=1e-5)
 
 
-@needs_pydensecrf
-def test_probabilities_and_their_labels_give_the_same_result(reference) -> None:
+def test_probabilities_and_their_labels_give_the_same_result(reference, params: CRFParams) -> None:
     local = reference["argmax_fg"]
     own = float(reference["gt_prob"])
     probabilities = np.where(local == np.arange(3)[:, None, None], own, (1 - own) / 2).astype(np.float32)
-    from_labels = dense_crf(reference["image"], local, num_labels=3)
-    assert agreement(dense_crf(reference["image"], probabilities), from_labels) >= 0.999
+    from_labels = dense_crf(reference["image"], local, num_labels=3, params=params)
+    assert agreement(dense_crf(reference["image"], probabilities, params=params), from_labels) >= 0.999
 
 
-@needs_pydensecrf
-def test_void_is_where_only_the_low_threshold_sees_a_class() -> None:
+def test_void_is_where_only_the_low_threshold_sees_a_class(params: CRFParams) -> None:
     image = np.zeros((4, 30, 3), np.uint8)
     image[:, 10:20], image[:, 20:] = 128, 255  # three flat stripes that no kernel joins
     maps = np.full((1, 4, 30), 0.1, np.float32)
     maps[:, :, 10:20], maps[:, :, 20:] = 0.5, 0.9
-    params = CRFParams(gaussian_compat=0.0, bilateral_compat=1.0)
+    params = dataclasses.replace(params, gaussian_compat=0.0, bilateral_compat=1.0)
     mask = confident_mask(image, maps, [6], fg_threshold=0.7, bg_threshold=0.3, params=params)
     assert (mask[:, :10] == 0).all()
     assert (mask[:, 10:20] == 255).all()
@@ -136,12 +141,11 @@ def test_an_image_without_classes_is_all_background() -> None:
     assert (mask == 0).all()
 
 
-@needs_pydensecrf
-def test_a_read_only_image_is_accepted_and_untouched() -> None:
+def test_a_read_only_image_is_accepted_and_untouched(params: CRFParams) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 5, 3)).astype(np.uint8)
     image.flags.writeable = False
     before = image.copy()
-    dense_crf(image, np.eye(6, 5, dtype=np.uint8), num_labels=2)
+    dense_crf(image, np.eye(6, 5, dtype=np.uint8), num_labels=2, params=params)
     assert np.array_equal(image, before)
 
 
@@ -155,11 +159,11 @@ def test_missing_pydensecrf_is_one_line_with_two_remedies(monkeypatch: pytest.Mo
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *args: None if name == "pydensecrf" else real(name, *args)
     )
-    with pytest.raises(InputError, match=r"pip install pydensecrf2.*masks=threshold") as caught:
-        require_pydensecrf()
+    with pytest.raises(InputError, match=r"pip install pydensecrf2.*crf\.backend=torch") as caught:
+        require_backend(CRFParams(backend="pydensecrf"))
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="pydensecrf"):
-        dense_crf(np.zeros((2, 2, 3), np.uint8), np.eye(2, dtype=np.uint8))
+        dense_crf(np.zeros((2, 2, 3), np.uint8), np.eye(2, dtype=np.uint8), params=CRFParams(backend="pydensecrf"))
 
 
 def test_label_values_follow_the_classes() -> None:

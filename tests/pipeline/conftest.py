@@ -1,4 +1,3 @@
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +42,6 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = f"data.root={REPOSITORY / 'data' / 'mini_voc'}"
     outputs = f"outputs={tmp_path_factory.mktemp('outputs')}"
     options = ["trainer.accelerator=cpu", "trainer.num_workers=0", "masks.oracle=[-0.1,0.1]", outputs, root]
-    options += [] if importlib.util.find_spec("pydensecrf") else ["masks=threshold"]
     run = Run(compose_config("experiment=smoke", *options))
     run_pipeline(run)
     return run

@@ -1,16 +1,23 @@
 from wsss.masks.crf import (
-    CRFParams,
     confident_mask,
     crf_marginals,
     crf_mask,
     dense_crf,
-    require_pydensecrf,
+    refine_labels,
+    require_backend,
     unary_from_labels,
 )
 from wsss.masks.labels import dataset_threshold, local_labels, otsu_threshold, to_labels
+from wsss.masks.lattice import Lattice, build_lattice
+from wsss.masks.mean_field import MeanField
+from wsss.masks.params import BACKENDS, CRFParams
 
 __all__ = [
+    "BACKENDS",
     "CRFParams",
+    "Lattice",
+    "MeanField",
+    "build_lattice",
     "confident_mask",
     "crf_marginals",
     "crf_mask",
@@ -18,7 +25,8 @@ __all__ = [
     "dense_crf",
     "local_labels",
     "otsu_threshold",
-    "require_pydensecrf",
+    "refine_labels",
+    "require_backend",
     "to_labels",
     "unary_from_labels",
 ]

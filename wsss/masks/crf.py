@@ -1,46 +1,25 @@
-"""Fully-connected CRF (Krähenbühl & Koltun, NIPS 2011) over pydensecrf, and masks made with it."""
+"""Fully-connected CRF (Krähenbühl & Koltun, NIPS 2011), in torch or by pydensecrf, and masks made with it."""
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from wsss.errors import InputError
 from wsss.labels import VOID
 from wsss.masks.labels import local_labels, to_labels
+from wsss.masks.mean_field import MeanField
+from wsss.masks.params import CRFParams
 
 
-@dataclass
-class CRFParams:
-    """Parameters of the CRF; defaults are IRN's and ReCAM's.
-
-    Attributes:
-        iterations: mean-field steps.
-        gt_prob: confidence in the labels the CRF starts from, in (1 / num_labels, 1).
-        gaussian_sxy: standard deviation of the smoothness kernel, pixels.
-        gaussian_compat: its weight.
-        bilateral_sxy: spatial standard deviation of the appearance kernel, pixels.
-        bilateral_srgb: its colour standard deviation, grey levels 0 … 255.
-        bilateral_compat: its weight.
-    """
-
-    iterations: int = 10
-    gt_prob: float = 0.7
-    gaussian_sxy: float = 3.0
-    gaussian_compat: float = 3.0
-    bilateral_sxy: float = 50.0
-    bilateral_srgb: float = 5.0
-    bilateral_compat: float = 10.0
-
-
-def require_pydensecrf() -> None:
+def require_backend(params: CRFParams) -> None:
     """Fail early, in one line, where the CRF cannot run."""
-    if importlib.util.find_spec("pydensecrf") is None:
+    if params.backend == "pydensecrf" and importlib.util.find_spec("pydensecrf") is None:
         raise InputError(
-            "the dense CRF needs pydensecrf: `pip install pydensecrf2` (needs a C++ compiler), "
-            "or choose masks=threshold, which does without"
+            "crf.backend=pydensecrf: `pip install pydensecrf2` first (needs a C++ compiler), "
+            "or choose crf.backend=torch, which needs nothing and gives the same masks"
         )
 
 
@@ -54,14 +33,33 @@ def unary_from_labels(labels: NDArray[np.integer], num_labels: int, *, gt_prob: 
 
 
 def crf_marginals(image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams) -> NDArray[np.float32]:
-    """Label probabilities (L, H, W) after mean-field inference from unary energies (L, H, W).
+    """Label probabilities after mean-field inference.
 
     Args:
         image: RGB as a person sees it, (H, W, 3) uint8.
-        unary: energies, -log of a probability.
-        params: the kernels.
+        unary: energies, -log of a probability, (L, H, W); or of P labellings with L labels each, (P, L, H, W), for
+            which what depends on the image alone is done once.
+        params: the kernels and the back end.
+
+    Returns:
+        As `unary`.
+
+    Raises:
+        InputError: if pydensecrf is asked for and not installed.
     """
-    require_pydensecrf()
+    require_backend(params)
+    if unary.ndim == 3:
+        return crf_marginals(image, unary[None], params)[0]
+    if params.backend == "pydensecrf":
+        return np.stack([_pydensecrf_marginals(image, of_pass, params) for of_pass in unary])
+    crf = MeanField(torch.from_numpy(np.array(image))[None], params)  # a copy: torch refuses read-only arrays
+    marginals: NDArray[np.float32] = crf.marginals(torch.from_numpy(unary)[None])[0].numpy()
+    return marginals
+
+
+def _pydensecrf_marginals(
+    image: NDArray[np.uint8], unary: NDArray[np.float32], params: CRFParams
+) -> NDArray[np.float32]:
     from pydensecrf.densecrf import DenseCRF2D
 
     num_labels, height, width = unary.shape
@@ -104,15 +102,20 @@ def dense_crf(
     if image.shape != (*scores.shape[-2:], 3):
         raise ValueError(f"expected an image {(*scores.shape[-2:], 3)} for scores {scores.shape}, got {image.shape}")
     if scores.ndim == 2:
-        labels = scores.astype(np.uint8)
-        num_labels = int(labels.max()) + 1 if num_labels is None else num_labels
-        if num_labels == 1:
-            return labels
-        unary = unary_from_labels(labels, num_labels, gt_prob=params.gt_prob)
-    else:
-        unary = -np.log(np.clip(scores, 1e-5, 1.0)).astype(np.float32)
-    refined: NDArray[np.uint8] = crf_marginals(image, unary, params).argmax(axis=0).astype(np.uint8)
-    return refined
+        num_labels = int(scores.max()) + 1 if num_labels is None else num_labels
+        return refine_labels(image, scores[None].astype(np.uint8), num_labels, params)[0]
+    unary = -np.log(np.clip(scores, 1e-5, 1.0)).astype(np.float32)
+    return crf_marginals(image, unary, params).argmax(axis=0).astype(np.uint8)
+
+
+def refine_labels(
+    image: NDArray[np.uint8], labels: NDArray[np.integer], num_labels: int, params: CRFParams
+) -> NDArray[np.uint8]:
+    """Sharpen P labellings (P, H, W) of one image with labels 0 … L-1, side by side -> (P, H, W)."""
+    if num_labels == 1:
+        return np.zeros_like(labels, np.uint8)
+    unary = np.stack([unary_from_labels(of_pass, num_labels, gt_prob=params.gt_prob) for of_pass in labels])
+    return crf_marginals(image, unary, params).argmax(axis=1).astype(np.uint8)
 
 
 def crf_mask(
@@ -142,6 +145,7 @@ def confident_mask(
     F from the high threshold, B from the low one: F's class where F is foreground, void where only B is, else
     background.
     """
-    foreground = crf_mask(image, maps, classes, threshold=fg_threshold, params=params)
-    background = crf_mask(image, maps, classes, threshold=bg_threshold, params=params)
+    local = np.stack([local_labels(maps, threshold) for threshold in (fg_threshold, bg_threshold)])
+    refined = refine_labels(image, local, len(maps) + 1, params or CRFParams())
+    foreground, background = (to_labels(of_pass, classes) for of_pass in refined)
     return np.where(foreground > 0, foreground, np.where(background > 0, VOID, 0)).astype(np.uint8)

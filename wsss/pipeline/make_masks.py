@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from wsss.data import VOID, DataDescription, read_image, read_mask, save_mask
-from wsss.masks import CRFParams, confident_mask, crf_mask, local_labels, require_pydensecrf, to_labels
+from wsss.masks import CRFParams, confident_mask, crf_mask, local_labels, require_backend, to_labels
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
 from wsss.pipeline.run import Run, Step
@@ -68,7 +68,7 @@ def make_masks(run: Run) -> Step:
     """Write `masks/<id>.png` for every train image and score them on the train truth if there is any."""
     config = run.config.masks
     if config.kind != "threshold":
-        require_pydensecrf()
+        require_backend(config.crf)
     step = masks_step(run)
     if step.skip(scored=run.has_train_truth):
         return step

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from wsss.errors import InputError
+from wsss.masks import BACKENDS
 from wsss.pipeline.config import AugmentConfig, Config
 from wsss.pipeline.maps import STAGE_KINDS, TARGETS, WEIGHT_KINDS
 
@@ -18,6 +19,7 @@ CHOICES = {
     "until": ("classifier", "recam", "seeds", "masks", "segmenter", "report"),
     "cam.target": tuple(TARGETS),
     "masks.kind": ("crf", "confident", "threshold"),
+    "masks.crf.backend": BACKENDS,
     "segmenter.init": ("imagenet", "classifier"),
     "segmenter.optimizer.name": ("sgd", "adamw"),
     "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from wsss.masks import require_pydensecrf
+from wsss.masks import require_backend
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
 from wsss.pipeline.report import make_report
@@ -23,7 +23,7 @@ def run_pipeline(run: Run) -> dict[str, float]:
     }
     wanted = list(steps)[: list(steps).index(run.config.until) + 1]
     if "masks" in wanted and run.config.masks.kind != "threshold":
-        require_pydensecrf()  # now, rather than after an hour of training
+        require_backend(run.config.masks.crf)  # now, rather than after an hour of training
     for name in wanted:
         steps[name](run)
     return run.write_results()

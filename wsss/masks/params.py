@@ -1,0 +1,30 @@
+"""What a dense CRF is told."""
+
+from dataclasses import dataclass
+
+BACKENDS = ("torch", "pydensecrf")
+
+
+@dataclass
+class CRFParams:
+    """Parameters of the CRF; defaults are IRN's and ReCAM's.
+
+    Attributes:
+        iterations: mean-field steps.
+        gt_prob: confidence in the labels the CRF starts from, in (1 / num_labels, 1).
+        gaussian_sxy: standard deviation of the smoothness kernel, pixels.
+        gaussian_compat: its weight.
+        bilateral_sxy: spatial standard deviation of the appearance kernel, pixels.
+        bilateral_srgb: its colour standard deviation, grey levels 0 … 255.
+        bilateral_compat: its weight.
+        backend: torch (own, CPUs and GPUs) or pydensecrf (the C++ reference, an extra); their arg max is the same.
+    """
+
+    iterations: int = 10
+    gt_prob: float = 0.7
+    gaussian_sxy: float = 3.0
+    gaussian_compat: float = 3.0
+    bilateral_sxy: float = 50.0
+    bilateral_srgb: float = 5.0
+    bilateral_compat: float = 10.0
+    backend: str = "torch"
