@@ -194,3 +194,14 @@ def test_a_run_ends_after_the_step_it_is_told(make_run: Callable[..., Run]) -> N
     results = run_pipeline(run)
     assert "seeds/miou" in results
     assert {path.name for path in run.folder.iterdir() if path.is_dir()} == {"classifier", "seeds"}
+
+
+def test_a_slow_kind_is_tried_on_a_few_images(make_run: Callable[..., Run]) -> None:
+    options = ["recam=none", "backbone=resnet18", "backbone.weights=none", "limit_images=6", "classifier.batch_size=3"]
+    run = make_run(*options, "cam.limit_images=2", "cam=layer_cam")
+    train_classifier(run)
+    step = make_seeds(run)
+    assert len(list(step.folder.glob("*.npz"))) == 2
+    assert step.protocols["seeds/miou"]["images"] == 2
+    with pytest.raises(InputError, match=r"cam\.limit_images.*all train images"):
+        make_masks(run)

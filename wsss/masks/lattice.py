@@ -115,17 +115,17 @@ def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     elevated[0] = total
     cells = (elevated * (1 / (d + 1))).round()  # halves to even, as the reference rounds
     offset = elevated - cells * (d + 1)
-    rank = torch.zeros_like(offset, dtype=torch.int8)
+    small = torch.arange(d + 1, dtype=torch.int8, device=offset.device)[:, None].repeat(1, offset.shape[1])
     for i in range(d):
         for j in range(i + 1, d + 1):
-            is_less = offset[i] < offset[j]
-            rank[i] += is_less
-            rank[j] += ~is_less
+            is_less = (offset[i] < offset[j]).view(torch.int8)
+            small[i] += is_less
+            small[j] -= is_less
     # The cells' sum says how far the corner is off the plane; those of extreme rank move by one.
-    rank = rank.long() + cells.sum(dim=0).long()
-    step = (rank < 0).long() - (rank > d).long()
-    rank += step * (d + 1)
+    small += cells.sum(dim=0).to(torch.int8)
+    step = (small < 0).view(torch.int8) - (small > d).view(torch.int8)
     cells += step
+    rank = (small + step * (d + 1)).long()
     by_rank = torch.empty_like(offset).scatter_(0, rank, (elevated - cells * (d + 1)) * (1 / (d + 1)))
     weights = torch.empty_like(offset)
     weights[0] = by_rank[d] + (1 - by_rank[0])
@@ -144,8 +144,9 @@ def _keys(cells: Tensor, rank: Tensor, num_sets: int) -> tuple[Tensor, Tensor]:
         Keys; and what the first neighbour's key is larger by, (directions, remainders).
     """
     d, num_points = len(cells) - 1, cells.shape[1]
-    low = cells[:d].amin(dim=1) - 2
-    extent = (cells[:d].amax(dim=1) + 2 - low).tolist()
+    least, most = cells[:d].aminmax(dim=1)
+    low = least - 2
+    extent = (most + 2 - low).tolist()
     strides, size = [], 1
     for n in extent:
         strides.append(size)

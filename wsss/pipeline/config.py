@@ -132,6 +132,7 @@ class CamConfig:
         keep_stages: also export and score each stage alone.
         grad_cam_pp_eps: see `wsss.cam.grad_cam_pp`.
         batch_size: images of one size that go through the network together.
+        limit_images: draw the first so many train images only, to try a slow kind; masks need all.
         thresholds: number of background thresholds of the sweep, evenly spaced over [0, 1).
     """
 
@@ -150,6 +151,7 @@ class CamConfig:
     keep_stages: bool = False
     grad_cam_pp_eps: float = 1e-12
     batch_size: int = 16
+    limit_images: int | None = None
     thresholds: int = 100
 
 

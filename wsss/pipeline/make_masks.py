@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from wsss.data import VOID, DataDescription, read_image, read_mask, save_mask
+from wsss.errors import InputError
 from wsss.masks import CRFParams, confident_mask, crf_mask, local_labels, require_backend, to_labels
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
@@ -67,6 +68,10 @@ def masks_step(run: Run) -> Step:
 def make_masks(run: Run) -> Step:
     """Write `masks/<id>.png` for every train image and score them on the train truth if there is any."""
     config = run.config.masks
+    if run.config.cam.limit_images is not None:
+        raise InputError(
+            "cam.limit_images: masks need the seeds of all train images; leave it out, or end with until=seeds"
+        )
     if config.kind != "threshold":
         require_backend(config.crf)
     step = masks_step(run)

@@ -44,7 +44,7 @@ def seeds_step(run: Run) -> Step:
     del settings["batch_size"]
     folders = ["", *(f"maps/{kind}/" for kind in _all_kinds(run))]
     return run.step(
-        "seeds", {"cam": settings}, inputs, [f"{folder}{i}.npz" for folder in folders for i in run.train_ids]
+        "seeds", {"cam": settings}, inputs, [f"{folder}{i}.npz" for folder in folders for i in seed_ids(run)]
     )
 
 
@@ -59,13 +59,18 @@ def make_seeds(run: Run) -> Step:
     with step.working():
         spent = [_export(run, step, network, kinds) for network, kinds in kinds_by_network.items()]
         if all(seconds is not None for seconds in spent):
-            drawn = {"split": run.config.data.train, "images": len(run.train_ids), "crf": "none"}
+            drawn = {"split": run.config.data.train, "images": len(seed_ids(run)), "crf": "none"}
             step.add_figure("seeds/seconds_per_image", sum(s for s in spent if s is not None), **drawn)
         _average(run, step)
         threshold = seed_threshold(run)
         if run.has_train_truth:
             _score(run, step, threshold)
     return step
+
+
+def seed_ids(run: Run) -> list[str]:
+    """Train images that get seeds: all, unless `cam.limit_images` says otherwise."""
+    return run.train_ids[: run.config.cam.limit_images]
 
 
 def seed_kinds(run: Run) -> list[str]:
@@ -87,7 +92,7 @@ def seed_protocol(run: Run) -> dict[str, object]:
 
 def seed_threshold(run: Run) -> float:
     """Background threshold of the seeds chosen without truth."""
-    paths = (run.folder / "seeds" / f"{image_id}.npz" for image_id in run.train_ids)
+    paths = (run.folder / "seeds" / f"{image_id}.npz" for image_id in seed_ids(run))
     return dataset_threshold(seeds.maps.max(axis=0) for seeds in map(load_seeds, paths) if len(seeds.classes))
 
 
@@ -116,7 +121,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> fl
     folders = {kind: step.folder / "maps" / kind for kind in kept}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    missing = [i for i in run.train_ids if not all((folder / f"{i}.npz").exists() for folder in folders.values())]
+    missing = [i for i in seed_ids(run) if not all((folder / f"{i}.npz").exists() for folder in folders.values())]
     if not missing:
         return None
     rows = dict(zip(run.train_ids, run.train_labels, strict=True))
@@ -177,7 +182,7 @@ def _original_sizes(dataset: VOCDataset) -> dict[str, tuple[int, int]]:
 
 def _average(run: Run, step: Step) -> None:
     """The seed: mean of its kinds' normalised maps, divided by its maximum again."""
-    for image_id in run.train_ids:
+    for image_id in seed_ids(run):
         kinds = [load_seeds(step.folder / "maps" / kind / f"{image_id}.npz") for kind in seed_kinds(run)]
         mean = torch.from_numpy(np.mean([seeds.maps for seeds in kinds], axis=0))
         save_seeds(step.folder / f"{image_id}.npz", normalize(mean), kinds[0].classes.tolist(), kinds[0].size)
@@ -187,9 +192,10 @@ def _score(run: Run, step: Step, threshold: float) -> None:
     kinds = {"seed": step.folder} | {p.name: p for p in sorted((step.folder / "maps").iterdir())}
     thresholds = np.arange(run.config.cam.thresholds) / run.config.cam.thresholds
     config = run.config.cam
-    common = {"split": run.config.data.score or run.config.data.train, "images": len(run.score_ids), "crf": "none"}
+    drawn = set(seed_ids(run))
+    truths = {i: read_mask(run.data.mask_path(i)) for i in run.score_ids if i in drawn}
+    common = {"split": run.config.data.score or run.config.data.train, "images": len(truths), "crf": "none"}
     rows: list[tuple[str, float, float]] = []
-    truths = {i: read_mask(run.data.mask_path(i)) for i in run.score_ids}
     for kind, folder in kinds.items():
         sweep = _sweep(folder, truths, run.data.num_classes + 1, [*thresholds, threshold])
         rows += [(kind, float(t), float(m) * 100) for t, m in zip(sweep.thresholds, sweep.miou, strict=True)]

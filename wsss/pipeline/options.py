@@ -28,7 +28,14 @@ STEPS = ("classifier", "recam", "segmenter")
 AT_LEAST_ONE = (
     *(f"{step}.{option}" for step in STEPS for option in ("epochs", "batch_size")),
     *("cam.batch_size", "cam.thresholds", "masks.crf.iterations", "segmenter.channels", "segmenter.skip_channels"),
-    *("limit_images", "trainer.threads", "report.num_images", "cam.resize_long", "segmenter.eval_resize_long"),
+    *(
+        "limit_images",
+        "cam.limit_images",
+        "trainer.threads",
+        "report.num_images",
+        "cam.resize_long",
+        "segmenter.eval_resize_long",
+    ),
 )
 NOT_NEGATIVE = (
     *(f"{step}.optimizer.{o}" for step in STEPS for o in ("momentum", "weight_decay", "poly_power", "warmup")),
