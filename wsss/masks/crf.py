@@ -13,6 +13,9 @@ from wsss.masks.labels import local_labels, to_labels
 from wsss.masks.mean_field import MeanField
 from wsss.masks.params import CRFParams
 
+# Energy of a label that an image has not, where its batch has more: a probability of 1e-13.
+_ABSENT = 30.0
+
 
 def require_backend(params: CRFParams) -> None:
     """Fail early, in one line, where the CRF cannot run."""
@@ -112,10 +115,45 @@ def refine_labels(
     image: NDArray[np.uint8], labels: NDArray[np.integer], num_labels: int, params: CRFParams
 ) -> NDArray[np.uint8]:
     """Sharpen P labellings (P, H, W) of one image with labels 0 … L-1, side by side -> (P, H, W)."""
-    if num_labels == 1:
-        return np.zeros_like(labels, np.uint8)
-    unary = np.stack([unary_from_labels(of_pass, num_labels, gt_prob=params.gt_prob) for of_pass in labels])
-    return crf_marginals(image, unary, params).argmax(axis=1).astype(np.uint8)
+    return refine_batch(image[None], [labels], [num_labels], params)[0]
+
+
+def refine_batch(
+    images: NDArray[np.uint8],
+    labels: Sequence[NDArray[np.integer]],
+    num_labels: Sequence[int],
+    params: CRFParams,
+    *,
+    device: str = "cpu",
+) -> list[NDArray[np.uint8]]:
+    """Sharpen P labellings of each of B images of one size.
+
+    Args:
+        images: RGB (B, H, W, 3).
+        labels: of each image, (P, H, W) in 0 … L_b - 1.
+        num_labels: L_b of each image.
+        params: the kernels and the back end.
+        device: where the torch back end works, on all images at once; pydensecrf takes one after another.
+
+    Returns:
+        As `labels`.
+    """
+    most = max(num_labels)
+    if most == 1:
+        return [np.zeros_like(of_image, np.uint8) for of_image in labels]
+    if params.backend == "pydensecrf" and len(images) > 1:
+        return [refine_labels(*one, params) for one in zip(images, labels, num_labels, strict=True)]
+    unary = np.full((len(images), len(labels[0]), most, *images.shape[1:3]), _ABSENT, np.float32)
+    for energies, of_image, own in zip(unary, labels, num_labels, strict=True):
+        if own > 1:
+            energies[:, :own] = [unary_from_labels(one, own, gt_prob=params.gt_prob) for one in of_image]
+        else:
+            energies[:, 0] = 0.0
+    if params.backend == "pydensecrf":
+        return [crf_marginals(images[0], unary[0], params).argmax(axis=1).astype(np.uint8)]
+    crf = MeanField(torch.from_numpy(np.array(images)).to(device), params)
+    refined = crf.marginals(torch.from_numpy(unary).to(device)).argmax(dim=2).byte().cpu()
+    return list(refined.numpy())
 
 
 def crf_mask(
@@ -140,12 +178,12 @@ def confident_mask(
     bg_threshold: float,
     params: CRFParams | None = None,
 ) -> NDArray[np.uint8]:
-    """Pseudo-mask of the pixels two CRF passes are sure of (IRN, Ahn et al., CVPR 2019).
-
-    F from the high threshold, B from the low one: F's class where F is foreground, void where only B is, else
-    background.
-    """
+    """Pseudo-mask of the pixels two CRF passes are sure of (IRN, Ahn et al., CVPR 2019); both passes are one."""
     local = np.stack([local_labels(maps, threshold) for threshold in (fg_threshold, bg_threshold)])
     refined = refine_labels(image, local, len(maps) + 1, params or CRFParams())
-    foreground, background = (to_labels(of_pass, classes) for of_pass in refined)
+    return join_confident(*(to_labels(of_pass, classes) for of_pass in refined))
+
+
+def join_confident(foreground: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Label maps F of a high and B of a low threshold: F's class where there is one, void where only B has, else 0."""
     return np.where(foreground > 0, foreground, np.where(background > 0, VOID, 0)).astype(np.uint8)

@@ -136,13 +136,13 @@ class CamConfig:
         thresholds: number of background thresholds of the sweep, evenly spaced over [0, 1).
     """
 
-    seed: list[str] = field(default_factory=lambda: ["recam", "layer_cam"])
-    extra: list[str] = field(default_factory=lambda: ["cam", "recam_w1w2", "recam_fc1"])
+    seed: list[str] = field(default_factory=lambda: ["element_wise_cam"])
+    extra: list[str] = field(default_factory=lambda: ["cam", "recam", "recam_w1w2", "recam_fc1", "layer_cam"])
     scales: list[float] = field(default_factory=lambda: [0.5, 1.0, 1.5, 2.0])
     flip: bool = True
     resize_long: int | None = None
     stages: list[str] = field(default_factory=lambda: ["stage3", "stage4", "stage5"])
-    layer_scales: list[float] = field(default_factory=lambda: [1.0])
+    layer_scales: list[float] = field(default_factory=lambda: [0.5, 1.0, 1.5, 2.0])
     target: str = "fc1"
     fusion: str = "mean"
     stage_weights: list[float] | None = None
@@ -162,19 +162,27 @@ class MasksConfig:
     Attributes:
         kind: crf, confident (two CRF passes, uncertain pixels void) or threshold.
         threshold: background threshold; default: chosen without truth, mean of Otsu's over the images.
+        annotated: so many train images with truth choose it by their masks, and are left out of the scores.
+        area: choose it so that this share of the pixels, on average, is foreground in the masks.
         fg_margin: confident: added to the threshold for the foreground pass.
         bg_margin: confident: subtracted from it for the background pass.
         oracle: also make masks at these offsets from the threshold and score them; the best is reported as the oracle.
         jobs: processes; -1: one a core.
+        backend: how they run: loky (processes of this machine), threading, dask, or any other joblib knows.
+        scheduler: dask: its address; default: a cluster of this machine's cores.
         crf: see `wsss.masks.CRFParams`.
     """
 
     kind: str = "crf"
     threshold: float | None = None
+    annotated: int | None = None
+    area: float | None = None
     fg_margin: float = 0.1
     bg_margin: float = 0.1
     oracle: list[float] = field(default_factory=list)
     jobs: int = -1
+    backend: str = "loky"
+    scheduler: str | None = None
     crf: CRFParams = field(default_factory=CRFParams)
 
 

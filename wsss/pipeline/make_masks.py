@@ -1,67 +1,86 @@
 """Step `masks`: seeds to pseudo-masks, in parallel over images, and their scores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+import torch
+from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 from rich.progress import track
 
 from wsss.data import VOID, DataDescription, read_image, read_mask, save_mask
 from wsss.errors import InputError
-from wsss.masks import CRFParams, confident_mask, crf_mask, local_labels, require_backend, to_labels
+from wsss.masks import CRFParams, join_confident, local_labels, refine_batch, require_backend, to_labels
 from wsss.metrics import confusion_matrix, iou
+from wsss.pipeline.config import MasksConfig
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import write_csv, write_iou
-from wsss.pipeline.training import show_progress
+from wsss.pipeline.training import device_of, keep_freed_memory, show_progress
 from wsss.seeds import Seeds, load_seeds, resize_maps
+
+GPU_BATCH = 8
+# Background thresholds looked at where annotated images or an area choose one.
+GRID = tuple(round(0.1 + 0.025 * i, 3) for i in range(29))
 
 
 @dataclass(frozen=True)
 class MaskMaker:
-    """Seeds of one image to its pseudo-mask; picklable, so that worker processes can be given it.
+    """Seeds to pseudo-masks; picklable, so that worker processes can be given it.
 
     Attributes:
+        data: where the images lie.
+        seeds: folder of the seeds.
         kind: crf, confident or threshold.
-        threshold: background threshold.
         fg_margin: confident: added to the threshold for the foreground pass.
         bg_margin: confident: subtracted from it for the background pass.
-        params: the CRF's kernels.
+        params: the CRF's kernels and back end.
+        device: where the torch back end works.
     """
 
+    data: DataDescription
+    seeds: Path
     kind: str
-    threshold: float
     fg_margin: float
     bg_margin: float
     params: CRFParams
+    device: str
 
-    def __call__(self, image: NDArray[np.uint8], seeds: Seeds) -> NDArray[np.uint8]:
-        """Label map (H, W) uint8."""
-        maps = resize_maps(seeds.maps, seeds.size)
+    def __call__(self, image_ids: Sequence[str], thresholds: Sequence[float]) -> list[NDArray[np.uint8]]:
+        """Label maps (T, H, W) of images of one size at each background threshold; all share what the CRF builds."""
+        seeds = [load_seeds(self.seeds / f"{image_id}.npz") for image_id in image_ids]
+        local = [self._labels(of_image, thresholds) for of_image in seeds]
+        if self.kind != "threshold":
+            images = np.stack([np.array(read_image(self.data.image_path(image_id))) for image_id in image_ids])
+            num_labels = [len(of_image.classes) + 1 for of_image in seeds]
+            local = refine_batch(images, local, num_labels, self.params, device=self.device)
+        masks = [to_labels(labels, of_image.classes) for labels, of_image in zip(local, seeds, strict=True)]
+        if self.kind != "confident":
+            return masks
+        return [join_confident(*np.split(of_image, 2)) for of_image in masks]
+
+    def _labels(self, seeds: Seeds, thresholds: Sequence[float]) -> NDArray[np.uint8]:
+        """What the CRF starts from, (T, H, W); confident: foreground passes, then background passes."""
+        cuts = list(thresholds)
+        if self.kind == "confident":
+            high = [min(t + self.fg_margin, 1.0) for t in thresholds]
+            cuts = high + [max(t - self.bg_margin, 0.0) for t in thresholds]
         if not len(seeds.classes):
-            return np.zeros(seeds.size, np.uint8)
-        if self.kind == "threshold":
-            return to_labels(local_labels(maps, self.threshold), seeds.classes)
-        if self.kind == "crf":
-            return crf_mask(image, maps, seeds.classes, threshold=self.threshold, params=self.params)
-        return confident_mask(
-            image,
-            maps,
-            seeds.classes,
-            fg_threshold=min(self.threshold + self.fg_margin, 1.0),
-            bg_threshold=max(self.threshold - self.bg_margin, 0.0),
-            params=self.params,
-        )
+            return np.zeros((len(cuts), *seeds.size), np.uint8)
+        maps = resize_maps(seeds.maps, seeds.size)
+        return np.stack([local_labels(maps, cut) for cut in cuts])
 
 
 def masks_step(run: Run) -> Step:
     """The step's identity: its options and the seeds."""
     settings = asdict(run.config.masks)
-    del settings["jobs"]
+    for option in ("jobs", "backend", "scheduler"):
+        del settings[option]
     return run.step("masks", {"masks": settings}, ["seeds"], [f"{image_id}.png" for image_id in run.train_ids])
 
 
@@ -74,58 +93,149 @@ def make_masks(run: Run) -> Step:
         )
     if config.kind != "threshold":
         require_backend(config.crf)
+    annotated = annotated_ids(run)
     step = masks_step(run)
     if step.skip(scored=run.has_train_truth):
         return step
-    with step.working():
-        threshold = seed_threshold(run) if config.threshold is None else config.threshold
-        source = "mean Otsu, no truth" if config.threshold is None else "given"
-        maker = mask_maker(run, threshold)
+    with step.working(), engine(config):
+        maker = mask_maker(run)
+        threshold, source = choose_threshold(run, maker, annotated)
         missing = [i for i in run.train_ids if not (step.folder / f"{i}.png").exists()]
-        _parallel(run, [delayed(_write_mask)(run.data, run.folder, i, maker) for i in missing], "masks")
+        groups = _groups(maker, missing)
+        _parallel(run, [delayed(_write_masks)(maker, ids, threshold, step.folder) for ids in groups], "masks")
         if run.has_train_truth:
-            _score(run, step, threshold, source)
+            score_ids = sorted({*run.score_ids} - {*annotated})
+            _score(run, step, maker, score_ids, threshold, source)
     return step
 
 
-def mask_maker(run: Run, threshold: float) -> MaskMaker:
-    """The run's way from seeds to masks at a background threshold."""
+def mask_maker(run: Run) -> MaskMaker:
+    """The run's way from seeds to masks."""
     config = run.config.masks
-    return MaskMaker(config.kind, threshold, config.fg_margin, config.bg_margin, config.crf)
+    device = str(device_of(run.config)) if config.crf.backend == "torch" else "cpu"
+    margins = config.fg_margin, config.bg_margin
+    return MaskMaker(run.data, run.folder / "seeds", config.kind, *margins, config.crf, device)
 
 
-def _write_mask(data: DataDescription, run_folder: Path, image_id: str, maker: MaskMaker) -> None:
-    save_mask(run_folder / "masks" / f"{image_id}.png", _make_mask(data, run_folder, image_id, maker))
+def annotated_ids(run: Run) -> list[str]:
+    """The images whose truth may choose the threshold; they are left out of the scores.
+
+    Raises:
+        InputError: if there is not enough truth.
+    """
+    number = run.config.masks.annotated
+    if number is None:
+        return []
+    if not run.has_train_truth or len(run.score_ids) <= number:
+        truth = len(run.score_ids) if run.has_train_truth else 0
+        raise InputError(f"masks.annotated={number}: needs more than {number} train images with truth, found {truth}")
+    return sorted(np.random.default_rng(run.config.seed).choice(run.score_ids, number, replace=False).tolist())
 
 
-def _make_mask(data: DataDescription, run_folder: Path, image_id: str, maker: MaskMaker) -> NDArray[np.uint8]:
-    image = np.array(read_image(data.image_path(image_id)))
-    return maker(image, load_seeds(run_folder / "seeds" / f"{image_id}.npz"))
+def choose_threshold(run: Run, maker: MaskMaker, annotated: Sequence[str]) -> tuple[float, str]:
+    """The background threshold, and where it comes from."""
+    config = run.config.masks
+    if config.threshold is not None:
+        return config.threshold, "given"
+    if annotated:
+        miou = iou(_count_all(run, maker, annotated, GRID)).mean
+        best = np.flatnonzero(miou == miou.max())
+        return GRID[int(best[len(best) // 2])], f"{len(annotated)} annotated images, left out"
+    if config.area is not None:
+        sample = run.train_ids[:: max(len(run.train_ids) // 100, 1)]
+        shares = np.mean(_parallel(run, [delayed(_areas)(maker, i, GRID) for i in sample], "areas"), axis=0)
+        # Foreground shrinks as the threshold rises.
+        return float(np.interp(-config.area, -shares, GRID)), f"area {config.area:g}, no truth"
+    return seed_threshold(run), "mean Otsu, no truth"
 
 
-def _count(data: DataDescription, run_folder: Path, image_ids: Sequence[str], maker: MaskMaker) -> NDArray[np.int64]:
-    """Confusion counts of masks that are made and not kept."""
-    total = np.zeros((data.num_classes + 1, data.num_classes + 2), np.int64)
-    for image_id in image_ids:
-        mask = _make_mask(data, run_folder, image_id, maker)
-        total += confusion_matrix(read_mask(data.mask_path(image_id)), mask, data.num_classes + 1)
-    return total
+def _groups(maker: MaskMaker, image_ids: Sequence[str]) -> list[list[str]]:
+    """Images that go through the CRF together: alone on CPUs, in batches of one size on GPUs."""
+    if maker.device == "cpu" or maker.kind == "threshold":
+        return [[image_id] for image_id in image_ids]
+    size = {image_id: load_seeds(maker.seeds / f"{image_id}.npz").size for image_id in image_ids}
+    groups = []
+    for _, of_size in groupby(sorted(image_ids, key=lambda i: size[i]), key=lambda i: size[i]):
+        ids = list(of_size)
+        groups += [ids[start : start + GPU_BATCH] for start in range(0, len(ids), GPU_BATCH)]
+    return groups
+
+
+def _write_masks(maker: MaskMaker, image_ids: Sequence[str], threshold: float, folder: Path) -> None:
+    with _one_thread():
+        for image_id, masks in zip(image_ids, maker(image_ids, [threshold]), strict=True):
+            save_mask(folder / f"{image_id}.png", masks[0])
+
+
+def _count(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDArray[np.int64]:
+    """Confusion counts (T, L, L + 1) of masks that are made and not kept."""
+    truth, num_labels = read_mask(maker.data.mask_path(image_id)), maker.data.num_classes + 1
+    with _one_thread():
+        return np.stack([confusion_matrix(truth, mask, num_labels) for mask in maker([image_id], thresholds)[0]])
+
+
+def _count_all(run: Run, maker: MaskMaker, image_ids: Sequence[str], thresholds: Sequence[float]) -> NDArray[np.int64]:
+    counts = _parallel(run, [delayed(_count)(maker, i, thresholds) for i in image_ids], "masks at other thresholds")
+    return np.sum(counts, axis=0)
+
+
+def _areas(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDArray[np.float64]:
+    """Share of foreground at each threshold."""
+    with _one_thread():
+        masks = maker([image_id], thresholds)[0]
+    return ((masks > 0) & (masks != VOID)).mean(axis=(1, 2))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread: as many processes as cores share them, and sums do not depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def engine(config: MasksConfig) -> Iterator[None]:
+    """Joblib's back end for the work of a block: processes of this machine, or a cluster.
+
+    Raises:
+        InputError: for a back end that joblib does not have, or a scheduler that does not answer.
+    """
+    if config.backend != "dask":
+        with parallel_config(backend=config.backend, n_jobs=config.jobs):
+            yield
+        return
+    try:
+        from dask.distributed import Client
+    except ModuleNotFoundError:
+        raise InputError("masks.backend=dask needs `pip install distributed`; or choose masks.backend=loky") from None
+    try:
+        client = Client(config.scheduler)
+    except (OSError, ValueError) as error:
+        raise InputError(f"masks.scheduler={config.scheduler}: no Dask scheduler there ({error})") from error
+    with client, parallel_config(backend="dask"):
+        yield
 
 
 def _parallel(run: Run, tasks: Sequence[object], title: str) -> list[Any]:
     if not tasks:
         return []
-    results = Parallel(n_jobs=run.config.masks.jobs, return_as="generator")(tasks)
+    on_gpu = run.config.masks.crf.backend == "torch" and device_of(run.config).type != "cpu"
+    pool = Parallel(n_jobs=1) if on_gpu else Parallel(return_as="generator")
     hidden = not show_progress(run.config)
-    return list(track(results, title, total=len(tasks), disable=hidden, transient=True))
+    return list(track(pool(tasks), title, total=len(tasks), disable=hidden, transient=True))
 
 
-def _score(run: Run, step: Step, threshold: float, source: str) -> None:
+def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], threshold: float, source: str) -> None:
     config = run.config.masks
     num_labels = run.data.num_classes + 1
     confusion = np.zeros((num_labels, num_labels + 1), np.int64)
     covered = pixels = 0
-    for image_id in run.score_ids:
+    for image_id in image_ids:
         mask = read_mask(step.folder / f"{image_id}.png")
         confusion += confusion_matrix(read_mask(run.data.mask_path(image_id)), mask, num_labels)
         covered += int((mask != VOID).sum())
@@ -134,7 +244,7 @@ def _score(run: Run, step: Step, threshold: float, source: str) -> None:
     crf = "none" if config.kind == "threshold" else f"{config.crf.iterations} iterations"
     protocol = {
         "split": run.config.data.score or run.config.data.train,
-        "images": len(run.score_ids),
+        "images": len(image_ids),
         "method": config.kind,
         "crf": crf,
         **seed_protocol(run),
@@ -144,27 +254,12 @@ def _score(run: Run, step: Step, threshold: float, source: str) -> None:
     step.add_figure("masks/coverage", covered / pixels, threshold=at, threshold_from=source, **protocol)
     write_iou(step.folder / "iou.csv", run, scores.per_label)
     if config.oracle:
-        _score_oracle(run, step, threshold, float(scores.mean), protocol)
-
-
-def _score_oracle(run: Run, step: Step, threshold: float, miou: float, protocol: dict[str, object]) -> None:
-    """Masks at other thresholds, made to be scored only: how far the threshold without truth is from the best."""
-    thresholds = sorted({round(min(max(threshold + offset, 0.0), 0.99), 4) for offset in run.config.masks.oracle})
-    parts = np.array_split(np.array(run.score_ids), 2 * (run.config.masks.jobs if run.config.masks.jobs > 0 else 8))
-    confusion_shape = (run.data.num_classes + 1, run.data.num_classes + 2)
-    tasks = [
-        delayed(_count)(run.data, run.folder, part.tolist(), mask_maker(run, t)) for t in thresholds for part in parts
-    ]
-    counts = np.stack(_parallel(run, tasks, "masks at other thresholds")).reshape(
-        len(thresholds), len(parts), *confusion_shape
-    )
-    curve = {t: float(iou(c.sum(axis=0)).mean) for t, c in zip(thresholds, counts, strict=True)} | {threshold: miou}
-    best = max(curve, key=lambda t: curve[t])
-    step.add_figure(
-        "masks/oracle_miou",
-        100 * curve[best],
-        threshold=round(best, 4),
-        threshold_from=f"oracle, the best of {len(curve)}",
-        **protocol,
-    )
-    write_csv(step.folder / "curve.csv", ["threshold", "miou"], [(t, 100 * m) for t, m in sorted(curve.items())])
+        others = sorted({round(min(max(threshold + offset, 0.0), 0.99), 4) for offset in config.oracle})
+        miou = iou(_count_all(run, maker, image_ids, others)).mean
+        curve = dict(zip(others, miou.tolist(), strict=True)) | {threshold: float(scores.mean)}
+        best = max(curve, key=lambda t: curve[t])
+        source = f"oracle, the best of {len(curve)}"
+        step.add_figure(
+            "masks/oracle_miou", 100 * curve[best], threshold=round(best, 4), threshold_from=source, **protocol
+        )
+        write_csv(step.folder / "curve.csv", ["threshold", "miou"], [(t, 100 * m) for t, m in sorted(curve.items())])

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from operator import attrgetter
 
+import joblib
+
 from wsss.errors import InputError
 from wsss.masks import BACKENDS
 from wsss.pipeline.config import AugmentConfig, Config
@@ -31,6 +33,7 @@ AT_LEAST_ONE = (
     *(
         "limit_images",
         "cam.limit_images",
+        "masks.annotated",
         "trainer.threads",
         "report.num_images",
         "cam.resize_long",
@@ -86,12 +89,22 @@ def check_options(config: Config) -> None:
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
     require(config, "segmenter.batch_size", lambda size: size >= 2, "at least 2, which batch norm needs")
     require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
+    require(config, "masks.area", lambda share: 0 < share < 1, "a share between 0 and 1")
+    given = [name for name in ("threshold", "annotated", "area") if getattr(config.masks, name) is not None]
+    if len(given) > 1:
+        raise InputError(f"masks.{given[0]} and masks.{given[1]} both choose the threshold; give one of them")
+    require(config, "masks.backend", lambda name: name in known_backends(), f"one of {', '.join(known_backends())}")
     require(config, "masks.crf.gt_prob", lambda value: 0 < value < 1, "a probability between 0 and 1")
     require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
     for step in STEPS:
         augment = getattr(config, step).augment
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
+
+
+def known_backends() -> list[str]:
+    """Joblib's parallel back ends, those registered by others included."""
+    return sorted({*joblib.parallel.BACKENDS, *joblib.parallel.EXTERNAL_BACKENDS})
 
 
 def _check_augment(augment: AugmentConfig, prefix: str) -> None:
