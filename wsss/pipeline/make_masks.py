@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -213,8 +214,10 @@ def engine(config: MasksConfig) -> Iterator[None]:
         from dask.distributed import Client
     except ModuleNotFoundError:
         raise InputError("masks.backend=dask needs `pip install distributed`; or choose masks.backend=loky") from None
+    jobs = config.jobs if config.jobs > 0 else cpu_count()
+    local = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
     try:
-        client = Client(config.scheduler)
+        client = Client(config.scheduler) if config.scheduler else Client(**local)
     except (OSError, ValueError) as error:
         raise InputError(f"masks.scheduler={config.scheduler}: no Dask scheduler there ({error})") from error
     with client, parallel_config(backend="dask"):
@@ -227,7 +230,13 @@ def _parallel(run: Run, tasks: Sequence[object], title: str) -> list[Any]:
     on_gpu = run.config.masks.crf.backend == "torch" and device_of(run.config).type != "cpu"
     pool = Parallel(n_jobs=1) if on_gpu else Parallel(return_as="generator")
     hidden = not show_progress(run.config)
-    return list(track(pool(tasks), title, total=len(tasks), disable=hidden, transient=True))
+    try:
+        return list(track(pool(tasks), title, total=len(tasks), disable=hidden, transient=True))
+    except TerminatedWorkerError as error:
+        raise InputError(
+            f"{title}: a worker process was killed, by want of memory perhaps; fewer need less (masks.jobs=1), "
+            "and the same command goes on from here"
+        ) from error
 
 
 def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], threshold: float, source: str) -> None:
