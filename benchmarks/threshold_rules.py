@@ -2,7 +2,7 @@
 
     python benchmarks/threshold_rules.py outputs/demo [--kinds seed recam layer_cam] [--every 3]
 
-For the run's seeds and for each kind of map: CRF masks at thresholds 0.1, 0.125 … 0.8 and their mIoU on the train truth
+For the run's seeds and for each kind of map: CRF masks at thresholds 0.1, 0.15 … 0.8 and their mIoU on the train truth
 (the best is the oracle), and what each rule loses to it. Rules see maps and images alone; `area` is told the share of
 foreground in the truth, and stands for knowing it.
 

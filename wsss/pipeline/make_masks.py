@@ -27,7 +27,7 @@ from wsss.seeds import Seeds, load_seeds, resize_maps
 
 GPU_BATCH = 8
 # Background thresholds looked at where annotated images or an area choose one.
-GRID = tuple(round(0.1 + 0.025 * i, 3) for i in range(29))
+GRID = tuple(round(0.1 + 0.05 * i, 2) for i in range(15))
 
 
 @dataclass(frozen=True)
