@@ -6,11 +6,10 @@ Examples:
     python scripts/evaluate.py run=mine data.val=other_split
 """
 
-import hydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from wsss.pipeline.cli import run_script
+from wsss.pipeline.cli import run_script, script
 from wsss.pipeline.evaluate import evaluate
 from wsss.pipeline.run import Run
 from wsss.report import results_table
@@ -21,7 +20,7 @@ def evaluate_and_show(run: Run) -> None:
     Console().print(results_table(*evaluate(run)))
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@script()
 def main(options: DictConfig) -> None:
     """One table."""
     run_script(options, evaluate_and_show, next_command="report.py")

@@ -8,21 +8,19 @@ Examples:
 
 import logging
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from wsss.pipeline.cli import one_line_errors
+from wsss.pipeline.cli import script
 from wsss.pipeline.explain import ExplainConfig, explain
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="explain")
+@script("explain")
 def main(options: DictConfig) -> None:
     """Pictures and arrays."""
-    with one_line_errors():
-        config = OmegaConf.to_object(options)
-        assert isinstance(config, ExplainConfig)
-        for path in explain(config):
-            logging.getLogger(__name__).info("wrote %s", path)
+    config = OmegaConf.to_object(options)
+    assert isinstance(config, ExplainConfig)
+    for path in explain(config):
+        logging.getLogger(__name__).info("wrote %s", path)
 
 
 if __name__ == "__main__":

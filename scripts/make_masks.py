@@ -6,14 +6,13 @@ Examples:
     python scripts/make_masks.py run=mine masks=threshold masks.threshold=0.4
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from wsss.pipeline.cli import run_script
+from wsss.pipeline.cli import run_script, script
 from wsss.pipeline.make_masks import make_masks
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@script()
 def main(options: DictConfig) -> None:
     """One step."""
     run_script(options, make_masks, next_command="train_seg.py")

@@ -6,14 +6,13 @@ Examples:
     python scripts/make_seeds.py run=mine "cam.seed=[cam]" overwrite=true
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from wsss.pipeline.cli import run_script
+from wsss.pipeline.cli import run_script, script
 from wsss.pipeline.make_seeds import make_seeds
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@script()
 def main(options: DictConfig) -> None:
     """One step."""
     run_script(options, make_seeds, next_command="make_masks.py")

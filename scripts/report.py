@@ -6,14 +6,13 @@ Examples:
     python scripts/report.py experiment=demo
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from wsss.pipeline.cli import run_script
+from wsss.pipeline.cli import run_script, script
 from wsss.pipeline.report import make_report
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@script()
 def main(options: DictConfig) -> None:
     """One page."""
     run_script(options, make_report)

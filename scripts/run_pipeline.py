@@ -6,10 +6,9 @@ Examples:
     python scripts/run_pipeline.py run=mine recam=none masks=confident
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from wsss.pipeline.cli import print_results, run_script
+from wsss.pipeline.cli import print_results, run_script, script
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline
 
@@ -20,7 +19,7 @@ def run_and_show(run: Run) -> None:
     print_results(run)
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@script()
 def main(options: DictConfig) -> None:
     """Everything."""
     run_script(options, run_and_show)

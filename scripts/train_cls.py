@@ -6,14 +6,13 @@ Examples:
     python scripts/train_cls.py backbone=efficientnet_lite0 classifier.epochs=3
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from wsss.pipeline.cli import run_script
+from wsss.pipeline.cli import run_script, script
 from wsss.pipeline.train_classifier import train_classifiers
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@script()
 def main(options: DictConfig) -> None:
     """Both steps."""
     run_script(options, train_classifiers, next_command="make_seeds.py")

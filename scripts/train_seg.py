@@ -6,14 +6,13 @@ Examples:
     python scripts/train_seg.py run=mine segmenter.init=classifier segmenter.epochs=20
 """
 
-import hydra
 from omegaconf import DictConfig
 
-from wsss.pipeline.cli import run_script
+from wsss.pipeline.cli import run_script, script
 from wsss.pipeline.train_segmenter import train_segmenters
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@script()
 def main(options: DictConfig) -> None:
     """One step, or two with the supervised twin."""
     run_script(options, train_segmenters, next_command="report.py")

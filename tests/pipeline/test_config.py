@@ -11,7 +11,7 @@ from tests.pipeline.conftest import EXPERIMENTS, REPOSITORY, compose_config
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in (REPOSITORY / "conf").glob("*/*.yaml")
-    if path.parent.name != "experiment"
+    if path.parent.name not in ("experiment", "explain")
 )
 
 

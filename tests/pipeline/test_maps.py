@@ -113,6 +113,15 @@ def test_every_method_draws_fused_and_single_stages(network: ReCAMClassifier, im
     assert not torch.allclose(stages[0], stages[1], atol=0.05)
 
 
+def test_weights_belong_to_the_stages_in_the_order_given(network: ReCAMClassifier, images: Tensor) -> None:
+    present = [[0], [1, 2], [3]]
+    straight = config(stages=["stage3", "stage5"], stage_weights=[1.0, 9.0])
+    turned = config(stages=["stage5", "stage3"], stage_weights=[9.0, 1.0])
+    drawn = [draw_maps(network, images, present, ["layer_cam"], options)["layer_cam"] for options in (straight, turned)]
+    for first, second in zip(*drawn, strict=True):
+        torch.testing.assert_close(first, second)
+
+
 def test_weights_of_stages_weigh(network: ReCAMClassifier, images: Tensor) -> None:
     alone = draw_maps(network, images, [[1]] * 3, ["layer_cam"], config(stages=["stage5"]))["layer_cam"]
     options = config(stages=["stage4", "stage5"], stage_weights=[0.0, 2.0])

@@ -112,6 +112,40 @@ def test_each_script_prints_what_it_wrote_and_the_next_command(tmp_path: Path) -
             assert f"next: python scripts/{following}.py {' '.join(options)}" in result.stdout
 
 
+def test_hydras_own_errors_are_one_line_too(tmp_path: Path) -> None:
+    outputs = f"outputs={tmp_path}"
+    assert_one_line_error(call("make_seeds", "cam=gradcam", outputs), "cam/gradcam", "grad_cam_pp", "--help")
+    assert_one_line_error(call("make_seeds", "cam.stagez=[stage5]", outputs), "stagez")
+    assert_one_line_error(call("make_seeds", "cam.stages=stage5", outputs), "stages")
+    assert_one_line_error(call("make_seeds", "cam.stages=[stage5,stage5]", outputs), "each stage once")
+
+
+def test_explain_takes_any_method_and_fusion(tmp_path: Path) -> None:
+    photo = next((REPOSITORY / "data" / "mini_voc" / "JPEGImages").iterdir())
+    common = [f"image={photo}", "model=resnet18", "weights=none", f"out={tmp_path}", "resize_long=64"]
+    result = call("explain", *common, "cam=grad_cam", "fusion=max")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / f"{photo.stem}.png").exists()
+    assert_one_line_error(call("explain", *common, "cam=gradcam"), "cam=gradcam", "grad_cam_pp")
+    assert_one_line_error(call("explain", *common, "classes=[]"), "classes", "at least one")
+    vit = call("explain", f"image={photo}", "model=vit_tiny_patch16_224", "weights=none", f"out={tmp_path}")
+    assert_one_line_error(vit, "vit_tiny_patch16_224", "320 × 320")
+
+
+def test_two_processes_draw_the_seeds_of_one(tmp_path: Path) -> None:
+    options = ["experiment=smoke", "limit_images=8", "recam=none", "classifier.batch_size=4", "trainer.num_workers=0"]
+    options += ["trainer.accelerator=cpu", "until=seeds", f"outputs={tmp_path}", "reuse=false"]
+    assert call("train_cls", *options).returncode == 0
+    shutil.copytree(tmp_path / "smoke", tmp_path / "two")
+    assert call("make_seeds", *options).returncode == 0
+    result = call("make_seeds", *options, "run=two", "trainer.devices=2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("next: python") == 1
+    files = sorted(path.relative_to(tmp_path / "smoke") for path in (tmp_path / "smoke" / "seeds").rglob("*.npz"))
+    assert files
+    assert all((tmp_path / "smoke" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_each_script_says_what_it_does_with_three_examples(script: str) -> None:
     source = (REPOSITORY / "scripts" / f"{script}.py").read_text()

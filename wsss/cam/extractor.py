@@ -1,5 +1,6 @@
 """Class activation maps of any network with named layers: hooks for the length of one call, nothing left behind."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -69,7 +70,7 @@ class CAMExtractor:
     def __init__(
         self,
         model: nn.Module,
-        layers: Sequence[str],
+        layers: Sequence[str] | str,
         method: str = "layer_cam",
         *,
         score: Callable[[Any], Tensor] | None = None,
@@ -78,8 +79,16 @@ class CAMExtractor:
     ) -> None:
         if method not in METHODS:
             raise ValueError(f"method {method!r}: expected one of {', '.join(METHODS)}")
+        layers = [layers] if isinstance(layers, str) else layers
         if not layers:
             raise ValueError("layers: expected at least one name")
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size}: expected at least 1")
+        parameters = inspect.signature(GRADIENT_METHODS[method]).parameters if method != "score_cam" else {}
+        known = [name for name, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        for option in options:
+            if option not in known:
+                raise ValueError(f"{method} has no option {option!r}; expected {', '.join(known) or 'none'}")
         self.model, self.method, self.batch_size, self.options = model, method, batch_size, options
         self.layers = {name: find_layer(model, name) for name in layers}
         self.score = score
@@ -128,10 +137,14 @@ class CAMExtractor:
         Returns:
             Layer name -> list over images of maps (K_b, ceil(H/4), ceil(W/4)), each divided by its maximum.
         """
+        if not scales:
+            raise ValueError("scales: expected at least one")
         with self._working():
             if classes is None:
                 with torch.no_grad():
                     classes = check_classes(None, self._scores(images))
+            if len(classes) != len(images):
+                raise ValueError(f"classes: expected one list for each of {len(images)} images, got {len(classes)}")
             wanted = [*classes, *classes] if flip else classes
             total = multi_scale(lambda batch, _: self._draw(batch, wanted)[0], images, scales=scales, flip=flip)
         return _of_images({name: normalize(maps) for name, maps in total.items()}, classes)
@@ -320,6 +333,8 @@ def check_classes(classes: Classes | None, scores: Tensor) -> list[list[int]]:
     if len(classes) != len(scores):
         raise ValueError(f"classes: expected one list for each of {len(scores)} images, got {len(classes)}")
     for wanted in classes:
+        if isinstance(wanted, int):
+            raise ValueError(f"classes: expected a list of indices for each image, got {wanted}; pass [[{wanted}], …]")
         for index in wanted:
             if not 0 <= index < scores.shape[1]:
                 raise ValueError(f"classes: no class {index}; expected 0 to {scores.shape[1] - 1}")

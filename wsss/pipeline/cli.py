@@ -1,16 +1,22 @@
 """What every script does around its one function: options in, log and one-line errors out."""
 
+import functools
 import json
 import logging
+import os
+import re
 import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
+import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -20,6 +26,7 @@ from wsss.errors import InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.explain import ExplainConfig
 from wsss.pipeline.run import Run
+from wsss.pipeline.training import process_rank
 from wsss.report import results_table
 
 OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__doc__ or "", replace=True)  # for --help
@@ -28,19 +35,46 @@ ConfigStore.instance().store(name="schema", node=Config)
 ConfigStore.instance().store(name="explain_schema", node=ExplainConfig)
 
 
+def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """Make a function of the options a script's `main`: Hydra composes them, and its errors are one line like ours.
+
+    Args:
+        config: folder under conf/ that holds the root `config.yaml`; default: conf itself.
+    """
+
+    def decorate(work: Callable[[DictConfig], None]) -> Callable[[], None]:
+        folder = Path(sys.modules[work.__module__].__file__ or "").resolve().parents[1] / "conf" / config
+
+        @functools.wraps(work)
+        def job(options: DictConfig) -> None:
+            with one_line_errors():  # before Hydra tells of them in its own way
+                work(options)
+
+        composed = hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(job)
+
+        @functools.wraps(work)
+        def main() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print its errors itself, over several lines
+            with one_line_errors():
+                composed()
+
+        return main
+
+    return decorate
+
+
 def run_script(options: DictConfig, work: Callable[[Run], object], *, next_command: str | None = None) -> None:
-    """Run `work`; end in a line with the next command, or in one line that says what is wrong (exit status 2).
+    """Run `work`; end in a line with the next command.
 
     Args:
         options: as Hydra composed them.
         work: a function of `wsss.pipeline`.
         next_command: script that takes the run further; None after the last.
     """
-    with one_line_errors():
-        config = OmegaConf.to_object(options)
-        assert isinstance(config, Config)
-        run = Run(config)
-        work(run)
+    config = OmegaConf.to_object(options)
+    assert isinstance(config, Config)
+    run = Run(config)
+    work(run)
     log = logging.getLogger(__name__)
     log.info("wrote %s", run.folder)
     if next_command is not None:
@@ -58,6 +92,10 @@ def one_line_errors() -> Iterator[None]:
         _fail(console, f"{error.full_key} has no value; pass {error.full_key}=<value>")
     except (InputError, MisconfigurationException, OmegaConfBaseException) as error:
         _fail(console, str(error))
+    except HydraException as error:
+        # What follows is where Hydra has looked.
+        message = re.sub(r"\n(Config search path|Set the env variable).*", "", str(error), flags=re.DOTALL)
+        _fail(console, f"{message}; `--help` shows all options")
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here")
         sys.exit(130)
@@ -85,7 +123,11 @@ def _set_up_logging() -> None:
     # Plain lines: they stay whole when the output goes to a file.
     handler = logging.StreamHandler(sys.stdout)
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", handlers=[handler], force=True
+        level=logging.WARNING if process_rank() > 0 else logging.INFO,  # one voice for all processes
+        format="%(asctime)s  %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[handler],
+        force=True,
     )
     for noisy in ("pytorch_lightning", "lightning.pytorch", "timm", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from wsss.cam.layers import stage_layers
 from wsss.data import eval_transform, read_image
 from wsss.errors import InputError
 from wsss.models.imagenet import ImageClassifier, imagenet_classifier
+from wsss.models.weights import first_line
 from wsss.pipeline.networks import classifier_of, read_classifier
 from wsss.pipeline.options import require
 from wsss.report.overlays import contact_sheet, heatmap_overlay
@@ -70,8 +72,23 @@ def explain(config: ExplainConfig) -> list[Path]:
     model = load_model(config)
     wanted = None if config.classes is None else [find_class(name, model.classes) for name in config.classes]
     folder = Path(config.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_explain_one(config, model, wanted, path, folder) for path in paths]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out={folder}: cannot be made ({error.strerror}); choose another folder") from error
+    stems = Counter(path.stem for path in paths)
+    drawn = []
+    for path in paths:
+        name = path.stem if stems[path.stem] == 1 else path.name
+        try:
+            photo = read_image(path)
+        except InputError as error:
+            if len(paths) == 1:
+                raise
+            log.warning("left out: %s", error)
+            continue
+        drawn.append(_explain_one(config, model, wanted, photo, folder / name))
+    return drawn
 
 
 def find_images(path: Path) -> Iterator[Path]:
@@ -95,7 +112,10 @@ def load_model(config: ExplainConfig) -> ImageClassifier:
     """An ImageNet classifier, or a run's own."""
     path = Path(config.model)
     if path.suffix != ".pt":
-        return imagenet_classifier(config.model, config.weights)
+        try:
+            return imagenet_classifier(config.model, config.weights)
+        except InputError as error:
+            raise InputError(str(error).replace("backbone.weights", "weights")) from error
     file = read_classifier(path)
     network = classifier_of(file).eval()
     return ImageClassifier(network, file.classes, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # it normalises by itself
@@ -119,18 +139,24 @@ def find_class(name: str, classes: Sequence[str]) -> int:
 def _check(config: ExplainConfig) -> None:
     require(config, "cam", lambda cam: cam in METHODS, f"one of {', '.join(METHODS)}")
     require(config, "fusion", lambda fusion: fusion in ("mean", "max"), "one of mean, max")
+    for name in ("classes", "layers"):
+        require(config, name, lambda values: len(values) > 0, "at least one entry")
     require(config, "top", lambda top: top >= 1, "at least 1")
     require(config, "resize_long", lambda pixels: pixels >= 32, "at least 32")
 
 
 def _explain_one(
-    config: ExplainConfig, model: ImageClassifier, wanted: list[int] | None, path: Path, folder: Path
+    config: ExplainConfig, model: ImageClassifier, wanted: list[int] | None, image: Image.Image, out: Path
 ) -> Path:
-    photo = eval_transform(config.resize_long)(read_image(path))
+    photo = eval_transform(config.resize_long)(image)
     pixels = np.array(photo)
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
-    with torch.no_grad():
-        scores = model(images)[0]
+    try:
+        with torch.no_grad():
+            scores = model(images)[0]
+    except (AssertionError, RuntimeError, ValueError) as error:  # networks of one input size, and the like
+        refused = f"{photo.height} × {photo.width}"
+        raise InputError(f"model={config.model}: refuses an image of {refused} ({first_line(error)})") from error
     classes = scores.topk(min(config.top, len(scores))).indices.tolist() if wanted is None else wanted
     layers = config.layers or stage_layers(model, images)
     try:
@@ -140,12 +166,12 @@ def _explain_one(
         raise InputError(str(error)) from error
     size = (photo.height, photo.width)
     fused = fuse(list(maps.values()), size, mode=config.fusion)  # type: ignore[arg-type]  # checked above
-    write_arrays(folder / f"{path.stem}.npz", maps, fused, classes, scores, model.classes)
-    sheet = folder / f"{path.stem}.png"
+    write_arrays(out.with_name(f"{out.name}.npz"), maps, fused, classes, scores, model.classes)
+    sheet = out.with_name(f"{out.name}.png")
     with whole_file(sheet) as file:
         _draw(pixels, maps, fused, [model.classes[c] for c in classes], size).save(file, "PNG")
     named = ", ".join(f"{model.classes[c]} {float(scores[c]):.2f}" for c in classes)
-    log.info("%s: %s", path.name, named)
+    log.info("%s: %s", out.name, named)
     return sheet
 
 

@@ -27,7 +27,7 @@ from wsss.pipeline.maps import STAGE_KINDS, WEIGHT_KINDS, draw_maps, kept_kinds
 from wsss.pipeline.networks import load_classifier
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import write_csv, write_iou
-from wsss.pipeline.training import num_workers, predict, prepare
+from wsss.pipeline.training import num_workers, predict, prepare, process_rank
 from wsss.seeds import load_seeds, resize_maps, save_seeds
 from wsss.tasks.seeds import SeedTask
 
@@ -56,7 +56,12 @@ def make_seeds(run: Run) -> Step:
         return step
     run.check_data()
     prepare(run.config)
+    if process_rank() > 0:  # a further process draws its share, and leaves the rest to the first
+        for network, kinds in kinds_by_network.items():
+            _export(run, step, network, kinds)
+        return step
     with step.working():
+        _check_disk(run, step)
         spent = [_export(run, step, network, kinds) for network, kinds in kinds_by_network.items()]
         if all(seconds is not None for seconds in spent):
             drawn = {"split": run.config.data.train, "images": len(seed_ids(run)), "crf": "none"}
@@ -128,8 +133,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> fl
     dataset = VOCDataset(
         run.data, missing, torch.stack([rows[i] for i in missing]), transform=eval_transform(config.cam.resize_long)
     )
-    sizes = _original_sizes(dataset)
-    _check_disk(step.folder, sizes, dataset.labels.sum(dim=1).tolist(), len(kept), config.cam.resize_long)
+    sizes = _original_sizes(run, missing)
     network = load_classifier(run.folder / network_name / "model.pt").eval().requires_grad_(False)
     _check_stages(network, config.cam)
     network.backbone = fold_batch_norm(network.backbone, torch.rand(1, 3, 64, 64))
@@ -146,18 +150,17 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> fl
     return (time.monotonic() - start) / len(missing)
 
 
-def _check_disk(
-    folder: Path, sizes: dict[str, tuple[int, int]], num_present: Sequence[float], num_kinds: int, longest: int | None
-) -> None:
+def _check_disk(run: Run, step: Step) -> None:
     """Say how much will be written at most (the files are compressed), and refuse where the disk has less."""
-    cells = [prod(strided_size(_resized(size, longest))) for size in sizes.values()]
-    needed = 2 * num_kinds * sum(n * count for n, count in zip(cells, num_present, strict=True))  # float16
-    free = shutil.disk_usage(folder).free
-    log.info("seeds: up to %.0f MB for %d images, %d kinds of map", needed / 1e6, len(sizes), num_kinds)
+    ids, longest = seed_ids(run), run.config.cam.resize_long
+    num_kinds = len(_all_kinds(run)) + 1  # and their average
+    present = dict(zip(run.train_ids, run.train_labels.sum(dim=1).tolist(), strict=True))
+    cells = {i: prod(strided_size(_resized(size, longest))) for i, size in _original_sizes(run, ids).items()}
+    needed = 2 * num_kinds * sum(present[i] * cells[i] for i in ids) / 1e6  # float16
+    free = shutil.disk_usage(step.folder).free / 1e6
+    log.info("seeds: up to %.1f MB for %d images", needed, len(ids))
     if needed > free:
-        raise InputError(
-            f"{folder}: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free; leave out kinds of cam.extra"
-        )
+        raise InputError(f"{step.folder}: {needed:.0f} MB needed, {free:.0f} MB free; leave out kinds of cam.extra")
 
 
 def _resized(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
@@ -172,10 +175,10 @@ def _check_stages(network: Classifier, config: CamConfig) -> None:
         raise InputError(f"cam.stages: this backbone has no {unknown[0]}; expected some of {', '.join(known)}")
 
 
-def _original_sizes(dataset: VOCDataset) -> dict[str, tuple[int, int]]:
+def _original_sizes(run: Run, image_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
     sizes = {}
-    for image_id in dataset.ids:
-        with Image.open(dataset.description.image_path(image_id)) as image:
+    for image_id in image_ids:
+        with Image.open(run.data.image_path(image_id)) as image:
             sizes[image_id] = (image.height, image.width)
     return sizes
 

@@ -103,7 +103,7 @@ def _stage_maps(
 
     with torch.enable_grad():
         stages = network.backbone(batch, grad_from=min(config.stages))
-        activations = {name: features for name, features in stages.items() if name in config.stages}
+        activations = {name: stages[name] for name in config.stages}
         methods = {kind: GRADIENT_METHODS[kind] for kind in kinds if kind != "score_cam"}
         if "grad_cam_pp" in methods:
             methods["grad_cam_pp"] = partial(methods["grad_cam_pp"], eps=config.grad_cam_pp_eps)

@@ -74,6 +74,7 @@ def check_options(config: Config) -> None:
         require(config, name, lambda values: min(values) > 0, "numbers above 0")
     for name in LISTS_OF_STAGES:
         require(config, name, lambda values: set(values) <= set(STAGES), f"some of {', '.join(STAGES)}")
+        require(config, name, lambda values: len(values) == len({*values}), "each stage once")
     for name in ("cam.seed", "cam.extra"):
         require(config, name, lambda values: set(values) <= set(SEED_KINDS), f"some of {', '.join(SEED_KINDS)}")
         if not (config.recam.enabled and config.recam.control):

@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
@@ -108,6 +109,11 @@ def precision(wanted: str, accelerator: str) -> str:
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16", False) else "32-true"
+
+
+def process_rank() -> int:
+    """This process's number among those Lightning or a cluster has started; 0 is the one that speaks and scores."""
+    return int(getattr(rank_zero_only, "rank", 0))
 
 
 def device_of(config: Config) -> torch.device:

@@ -147,6 +147,8 @@ def format_value(key: str, value: float) -> str:
         return format_time(value)
     if key.endswith(("miou", "_map")):
         return f"{value:.1f}"
+    if key.endswith("seconds_per_image"):
+        return f"{value:.3f}"
     if key.endswith("coverage"):
         return f"{100 * value:.1f} %"
     return f"{value:.4g}"

@@ -26,6 +26,7 @@ class SeedTask(pl.LightningModule):
         super().__init__()
         self.network, self.draw, self.write = network, draw, write
         self.pending: list[Future[None]] = []
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than processes
 
     def on_predict_start(self) -> None:
         """One thread writes, in order."""
