@@ -77,11 +77,11 @@ def pydensecrf(images: list[NDArray[np.uint8]], num_labels: int) -> Callable[[ND
     crf = DenseCRF2D(WIDTH, HEIGHT, num_labels)
     crf.addPairwiseGaussian(sxy=PARAMS.gaussian_sxy, compat=PARAMS.gaussian_compat)
     crf.addPairwiseBilateral(
-        sxy=PARAMS.bilateral_sxy, srgb=PARAMS.bilateral_srgb, rgbim=image, compat=PARAMS.bilateral_compat
+        sxy=PARAMS.bilateral_sxy, srgb=PARAMS.bilateral_srgb, rgbim=image.copy(), compat=PARAMS.bilateral_compat
     )
 
     def iterate(unary: NDArray[np.float32]) -> object:
-        crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(num_labels, -1)))
+        crf.setUnaryEnergy(np.array(unary.reshape(num_labels, -1)))  # a copy: it refuses what joblib has mapped
         return np.array(crf.inference(PARAMS.iterations)).argmax(axis=0)
 
     return iterate

@@ -20,8 +20,7 @@ class Lattice(NamedTuple):
         splat_points: point of each entry, grouped by corner, (N · (d + 1),) int32.
         splat_offsets: first entry of each corner, (M + 2,) int32.
         splat_weights: weight of each entry.
-        neighbours: for each direction a corner itself and its two neighbours, (d + 1, M + 1, 3) int32.
-        blur_weights: 1, ½, ½ for each corner, (M + 1, 3).
+        neighbours: for each direction a corner's two neighbours, (d + 1, M + 1, 2) int32.
         slice_corners: corners of each point, (N, d + 1) int32.
         slice_weights: weight of each corner.
     """
@@ -30,7 +29,6 @@ class Lattice(NamedTuple):
     splat_offsets: Tensor
     splat_weights: Tensor
     neighbours: Tensor
-    blur_weights: Tensor
     slice_corners: Tensor
     slice_weights: Tensor
 
@@ -45,7 +43,7 @@ class Lattice(NamedTuple):
             include_last_offset=True,
         )  # (M + 1, C)
         for of_direction in self.neighbours:
-            corners = F.embedding_bag(of_direction, corners, mode="sum", per_sample_weights=self.blur_weights)
+            corners = corners.add(F.embedding_bag(of_direction, corners, mode="sum"), alpha=0.5)
         return F.embedding_bag(self.slice_corners, corners, mode="sum", per_sample_weights=self.slice_weights)
 
     def normalized(self, weight: float = 1.0) -> "Lattice":
@@ -86,7 +84,6 @@ def build_lattice(features: Tensor) -> Lattice:
         splat_offsets=torch.cat([starts, ends]).int(),
         splat_weights=weights.gather(1, entry_points).view(-1),
         neighbours=_neighbours(corners, shifts[:, remainder]),
-        blur_weights=weights.new_tensor([1.0, 0.5, 0.5]).expand(len(corners) + 1, 3).contiguous(),
         slice_corners=slice_corners,
         slice_weights=(weights.T / (1 + 2.0**-d)).contiguous(),
     )
@@ -182,18 +179,18 @@ def _group(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _neighbours(corners: Tensor, shifts: Tensor) -> Tensor:
-    """For each direction a corner and its two neighbours, M where empty: (M,), (R, M) -> (R, M + 1, 3).
+    """For each direction a corner's two neighbours, M where empty: (M,), (R, M) -> (R, M + 1, 2) int32.
 
     A corner's first neighbour has it as its second.
     """
     num_corners = len(corners)
-    own = torch.arange(num_corners, device=corners.device)
-    neighbours = torch.full((len(shifts), num_corners + 1, 3), num_corners, dtype=torch.int32, device=corners.device)
-    for of_direction, shift in zip(neighbours, shifts, strict=True):
+    first = torch.full((len(shifts), num_corners + 1), num_corners, dtype=torch.int32, device=corners.device)
+    second = first.clone()
+    for first_of, second_of, shift in zip(first, second, shifts, strict=True):
         wanted = corners + shift
         place = torch.searchsorted(corners, wanted).clamp_(max=num_corners - 1)
-        is_there = corners[place] == wanted
-        of_direction[:-1, 0] = own
-        of_direction[:-1, 1] = torch.where(is_there, place, num_corners)
-        of_direction[place[is_there], 2] = own[is_there].int()
-    return neighbours
+        found = (corners[place] == wanted).nonzero()[:, 0]
+        place = place[found]
+        first_of[found] = place.int()
+        second_of[place] = found.int()
+    return torch.stack([first, second], dim=2)

@@ -44,15 +44,14 @@ class MeanField:
         """
         batch, passes, labels, height, width = unary.shape
         energy = unary.float().permute(0, 3, 4, 1, 2).reshape(-1, passes, labels)  # (B · H · W, P, L)
-        # Columns are all labels but each pass's last; their scores are relative to it.
-        scores = (energy[..., -1:] - energy[..., :-1]).reshape(len(energy), -1)
-        same_pass = torch.block_diag(*[scores.new_ones(labels - 1, labels - 1)] * passes)
-        # A column gains its own message and loses the last label's, which is the total less the columns'.
-        gains = same_pass + torch.eye(len(same_pass), device=scores.device)
-        constant = scores - self.total
-        q = _probabilities(scores, same_pass)
+        # All labels but each pass's last are carried, and scores are relative to it.
+        scores = energy[..., -1:] - energy[..., :-1]  # (B · H · W, P, L - 1)
+        constant = scores - self.total[:, :, None]
+        q = _probabilities(scores)
         for _ in range(self.iterations):
-            q = _probabilities(torch.addmm(constant, self._messages(q), gains), same_pass)
+            messages = self._messages(q.flatten(1)).view_as(q)
+            # A label gains its own message and loses the last label's, which is the total less all others'.
+            q = _probabilities((messages + constant).add_(_row_sums(messages)))
         q = q.view(batch, height, width, passes, labels - 1)
         return torch.cat([q, 1 - q.sum(dim=-1, keepdim=True)], dim=-1).permute(0, 3, 4, 1, 2)
 
@@ -61,10 +60,15 @@ class MeanField:
         return smooth.filter(values).add_(appearance.filter(values))
 
 
-def _probabilities(scores: Tensor, same_pass: Tensor) -> Tensor:
-    """Softmax over each pass's columns (N, P · (L - 1)) and its last label, whose score is 0."""
+def _probabilities(scores: Tensor) -> Tensor:
+    """Softmax over the last axis (N, P, L - 1) and a last label whose score is 0."""
     odds = scores.clamp(max=60.0).exp_()
-    return odds.div_((odds @ same_pass).add_(1))
+    return odds.div_(_row_sums(odds).add_(1))
+
+
+def _row_sums(values: Tensor) -> Tensor:
+    """Sums over a short last axis, (N, P, L) -> (N, P, 1); a product with ones is several times faster than `sum`."""
+    return (values @ values.new_ones(values.shape[-1]))[..., None]
 
 
 def _places(height: int, width: int, device: torch.device) -> Tensor:
