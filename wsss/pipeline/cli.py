@@ -30,7 +30,7 @@ from wsss.pipeline.training import process_rank
 from wsss.report import results_table
 
 OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__doc__ or "", replace=True)  # for --help
-# The types conf/config.yaml and conf/explain.yaml are checked against.
+# The types conf/config.yaml and conf/explain/config.yaml are checked against.
 ConfigStore.instance().store(name="schema", node=Config)
 ConfigStore.instance().store(name="explain_schema", node=ExplainConfig)
 

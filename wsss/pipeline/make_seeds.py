@@ -32,6 +32,7 @@ from wsss.seeds import load_seeds, resize_maps, save_seeds
 from wsss.tasks.seeds import SeedTask
 
 RECAM_KINDS = tuple(kind for kind in WEIGHT_KINDS if kind.startswith("recam"))
+Sizes = dict[str, tuple[int, int]]  # image id -> its own height and width
 log = logging.getLogger(__name__)
 
 
@@ -56,13 +57,14 @@ def make_seeds(run: Run) -> Step:
         return step
     run.check_data()
     prepare(run.config)
+    sizes = _original_sizes(run)
     if process_rank() > 0:  # a further process draws its share, and leaves the rest to the first
         for network, kinds in kinds_by_network.items():
-            _export(run, step, network, kinds)
+            _export(run, step, network, kinds, sizes)
         return step
     with step.working():
-        _check_disk(run, step)
-        spent = [_export(run, step, network, kinds) for network, kinds in kinds_by_network.items()]
+        _check_disk(run, step, sizes)
+        spent = [_export(run, step, network, kinds, sizes) for network, kinds in kinds_by_network.items()]
         if all(seconds is not None for seconds in spent):
             drawn = {"split": run.config.data.train, "images": len(seed_ids(run)), "crf": "none"}
             step.add_figure("seeds/seconds_per_image", sum(s for s in spent if s is not None), **drawn)
@@ -119,7 +121,7 @@ def _kinds_by_network(run: Run) -> dict[str, list[str]]:
     return {network: drawn for network, drawn in plan.items() if drawn}
 
 
-def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> float | None:
+def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str], sizes: Sizes) -> float | None:
     """Draw the maps of one network for the images that do not have them yet; seconds an image, None if all had."""
     config = run.config
     kept = kept_kinds(kinds, config.cam)
@@ -133,7 +135,6 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> fl
     dataset = VOCDataset(
         run.data, missing, torch.stack([rows[i] for i in missing]), transform=eval_transform(config.cam.resize_long)
     )
-    sizes = _original_sizes(run, missing)
     network = load_classifier(run.folder / network_name / "model.pt").eval().requires_grad_(False)
     _check_stages(network, config.cam)
     network.backbone = fold_batch_norm(network.backbone, torch.rand(1, 3, 64, 64))
@@ -150,15 +151,15 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str]) -> fl
     return (time.monotonic() - start) / len(missing)
 
 
-def _check_disk(run: Run, step: Step) -> None:
+def _check_disk(run: Run, step: Step, sizes: Sizes) -> None:
     """Say how much will be written at most (the files are compressed), and refuse where the disk has less."""
-    ids, longest = seed_ids(run), run.config.cam.resize_long
+    longest = run.config.cam.resize_long
     num_kinds = len(_all_kinds(run)) + 1  # and their average
     present = dict(zip(run.train_ids, run.train_labels.sum(dim=1).tolist(), strict=True))
-    cells = {i: prod(strided_size(_resized(size, longest))) for i, size in _original_sizes(run, ids).items()}
-    needed = 2 * num_kinds * sum(present[i] * cells[i] for i in ids) / 1e6  # float16
+    cells = {i: prod(strided_size(_resized(size, longest))) for i, size in sizes.items()}
+    needed = 2 * num_kinds * sum(present[i] * cells[i] for i in sizes) / 1e6  # float16
     free = shutil.disk_usage(step.folder).free / 1e6
-    log.info("seeds: up to %.1f MB for %d images", needed, len(ids))
+    log.info("seeds: up to %.1f MB for %d images", needed, len(sizes))
     if needed > free:
         raise InputError(f"{step.folder}: {needed:.0f} MB needed, {free:.0f} MB free; leave out kinds of cam.extra")
 
@@ -175,9 +176,9 @@ def _check_stages(network: Classifier, config: CamConfig) -> None:
         raise InputError(f"cam.stages: this backbone has no {unknown[0]}; expected some of {', '.join(known)}")
 
 
-def _original_sizes(run: Run, image_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+def _original_sizes(run: Run) -> Sizes:
     sizes = {}
-    for image_id in image_ids:
+    for image_id in seed_ids(run):
         with Image.open(run.data.image_path(image_id)) as image:
             sizes[image_id] = (image.height, image.width)
     return sizes
