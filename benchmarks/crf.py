@@ -1,12 +1,13 @@
 """Time and memory of the dense CRF: `wsss.masks` in torch against pydensecrf (C++), 10 iterations.
 
-    python benchmarks/crf.py [--images FOLDER] [--repeats 5] [--threads 1]
+    python benchmarks/crf.py [--images FOLDER] [--count 4] [--repeats 5] [--threads 1]
 
 Images are 375 × 500, tiled from photographs of mini_voc, or the photographs of a folder resized. "build" is what
 depends on the image alone (for pydensecrf both kernels; ours keeps the smoothness kernel of a size, and its first build
 is not counted), "iterations" the ten mean-field steps. Two passes are the confident labels': the published code builds
-and runs the CRF twice. Each variant runs in its own process; "extra memory" is the peak resident size of the first
-image above what inputs and libraries take before. With a GPU, batches of 8 images are measured as well.
+and runs the CRF twice. The variants of a case take turns in one process, so that a machine that slows down slows both;
+figures are medians, ratios medians of each turn's ratio. "Extra memory" is what the first image adds to the peak
+resident size, in a process of each variant's own. With a GPU, batches of 8 images are measured as well.
 """
 
 import argparse
@@ -16,13 +17,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.ndimage
 import torch
 from joblib import Parallel, delayed
-from measuring import peak_bytes, run_apart, store
+from measuring import measure_call, run_apart, store
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -36,6 +36,7 @@ HEIGHT, WIDTH = 375, 500
 # Case -> labels, passes.
 CASES = {"2 labels": (2, 1), "4 labels": (4, 1), "21 labels": (21, 1), "3 labels, two passes": (3, 2)}
 VARIANTS = ("wsss", "pydensecrf")
+PARTS = ("build", "iterations", "total")
 MANY = "24 images, 3 labels, 2 processes"
 PARAMS = CRFParams()
 
@@ -63,7 +64,7 @@ def torch_crf(images: list[NDArray[np.uint8]], device: str) -> Callable[[NDArray
     crf = MeanField(torch.from_numpy(np.stack(images)).to(device), PARAMS)
 
     def iterate(unary: NDArray[np.float32]) -> object:
-        energy = torch.from_numpy(unary).to(device).expand(len(images), *unary.shape)
+        energy = torch.tensor(unary, device=device).expand(len(images), *unary.shape)
         return crf.marginals(energy).argmax(dim=2).cpu()
 
     return iterate
@@ -113,27 +114,56 @@ def refine_in_worker(variant: str, image: NDArray[np.uint8], unary: NDArray[np.f
     refine(variant, image, unary)
 
 
-def measure(case: str, variant: str, options: argparse.Namespace) -> dict[str, float]:
-    """Figures of one variant in this process."""
-    keep_freed_memory()  # for all alike
-    torch.set_num_threads(options.threads)
-    if case == MANY:
-        unary, images = energies(3, 1), photographs(options.images, 24)
-        with Parallel(n_jobs=2) as pool:
-            pool(delayed(refine_in_worker)(variant, image, unary) for image in images[:4])
+def in_turns(call: Callable[[str], dict[str, float]], repeats: int) -> dict[str, dict[str, float]]:
+    """Median seconds of each variant's parts, and by how much the first was faster; the first turn is not counted."""
+    turns = [{variant: call(variant) for variant in VARIANTS} for _ in range(repeats + 1)][1:]
+    medians: dict[str, dict[str, float]] = {
+        variant: {part: statistics.median(turn[variant][part] for turn in turns) for part in turns[0][variant]}
+        for variant in VARIANTS
+    }
+    ours, peer = VARIANTS
+    for part in turns[0][ours]:
+        faster = statistics.median(turn[peer][part] / turn[ours][part] for turn in turns)
+        medians[ours][f"{part} faster"] = faster
+    return medians
+
+
+def measure_images(case: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """One image at a time, in this process."""
+    unary, images = energies(*CASES[case]), photographs(options.images, options.count)
+
+    def call(variant: str) -> dict[str, float]:
+        build, iterations = (sum(parts) for parts in zip(*(refine(variant, i, unary) for i in images), strict=True))
+        return {part: s / len(images) for part, s in zip(PARTS, (build, iterations, build + iterations), strict=True)}
+
+    results = in_turns(call, options.repeats)
+    for variant in VARIANTS:
+        arguments = ["--threads", options.threads, "--memory", case, variant]
+        arguments += ["--images", options.images] if options.images else []
+        results[variant]["extra_mib"] = run_apart(__file__, arguments)["extra_mib"]
+    if torch.cuda.is_available():
+        gpu = measure_gpu(photographs(options.images, 8), unary, options.repeats)
+        results["wsss on a GPU, batches of 8"] = gpu | {"total faster": results["pydensecrf"]["total"] / gpu["total"]}
+    return results
+
+
+def measure_memory(case: str, variant: str, options: argparse.Namespace) -> dict[str, float]:
+    """MiB that one image adds to the peak resident size of this process."""
+    unary, (image,) = energies(*CASES[case]), photographs(options.images, 1)
+    return measure_call(lambda: refine(variant, image, unary), 1)[0]
+
+
+def measure_many(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Two processes of one thread, 24 images."""
+    unary, images = energies(3, 1), photographs(options.images, 24)
+    with Parallel(n_jobs=2) as pool:
+
+        def call(variant: str) -> dict[str, float]:
             start = time.perf_counter()
             pool(delayed(refine_in_worker)(variant, image, unary) for image in images)
             return {"total": time.perf_counter() - start}
-    labels, passes = CASES[case]
-    unary, images = energies(labels, passes), photographs(options.images, 1)
-    if variant == "wsss on a GPU, batches of 8":
-        return measure_gpu(photographs(options.images, 8), unary, options.repeats)
-    before = peak_bytes()
-    refine(variant, images[0], unary)
-    extra = (peak_bytes() - before) / 2**20
-    parts = [refine(variant, images[0], unary) for _ in range(options.repeats)]
-    build, iterations = (statistics.median(part) for part in zip(*parts, strict=True))
-    return {"build": build, "iterations": iterations, "total": build + iterations, "extra_mib": extra}
+
+        return in_turns(call, options.repeats)
 
 
 def measure_gpu(images: list[NDArray[np.uint8]], unary: NDArray[np.float32], repeats: int) -> dict[str, float]:
@@ -149,16 +179,12 @@ def measure_gpu(images: list[NDArray[np.uint8]], unary: NDArray[np.float32], rep
 def show(results: dict[str, dict[str, dict[str, float]]]) -> None:
     """A row a case and back end."""
     table = Table(title=f"dense CRF, {HEIGHT} × {WIDTH}, {PARAMS.iterations} iterations")
-    for column in ("case", "by", "build s", "iterations s", "total s", "iterations", "total", "extra MiB"):
+    for column in ("case", "by", *(f"{part} s" for part in PARTS), *PARTS, "extra MiB"):
         table.add_column(column, justify="left" if column in ("case", "by") else "right")
     for case, variants in results.items():
-        peer = variants["pydensecrf"]
         for name, row in variants.items():
-            seconds = [f"{row[key]:.3f}" if key in row else "" for key in ("build", "iterations", "total")]
-            faster = [
-                f"{peer[key] / row[key]:.2f} ×" if name != "pydensecrf" and key in row and key in peer else ""
-                for key in ("iterations", "total")
-            ]
+            seconds = [f"{row[part]:.3f}" if part in row else "" for part in PARTS]
+            faster = [f"{row[key]:.2f} ×" if (key := f"{part} faster") in row else "" for part in PARTS]
             memory = f"{row['extra_mib']:.0f}" if "extra_mib" in row else ""
             table.add_row(case if name == "wsss" else "", name, *seconds, *faster, memory)
         table.add_section()
@@ -169,23 +195,21 @@ def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(description="The dense CRF in torch against pydensecrf.")
     parser.add_argument("--images", type=Path, help="folder of photographs; default: tiles of mini_voc")
-    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each variant")
+    parser.add_argument("--count", type=int, default=4, help="photographs that a turn goes through")
+    parser.add_argument("--repeats", type=int, default=5, help="timed turns of each case")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch; pydensecrf has one")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "bench" / "crf.json")
-    parser.add_argument("--measure", nargs=2, metavar=("CASE", "VARIANT"), help=argparse.SUPPRESS)
+    parser.add_argument("--memory", nargs=2, metavar=("CASE", "VARIANT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(*options.measure, options)))
+    keep_freed_memory()  # for all alike
+    torch.set_num_threads(options.threads)
+    if options.memory:
+        print(json.dumps(measure_memory(*options.memory, options)))
         return
-    variants = [*VARIANTS, "wsss on a GPU, batches of 8"] if torch.cuda.is_available() else VARIANTS
-    results: dict[str, Any] = {}
+    results = {}
     for case in (*CASES, MANY):
-        results[case] = {}
-        for variant in variants if case in CASES else VARIANTS:
-            arguments = ["--repeats", options.repeats, "--threads", options.threads, "--measure", case, variant]
-            arguments += ["--images", options.images] if options.images else []
-            results[case][variant] = run_apart(__file__, arguments)
-            print(f"{case}, {variant}: {results[case][variant]['total']:.3f} s", file=sys.stderr)
+        results[case] = measure_images(case, options) if case in CASES else measure_many(options)
+        print(f"{case}: {results[case]['wsss']['total']:.3f} s", file=sys.stderr)
     show(results)
     store(options.out, threads=options.threads, cases=results)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from wsss.masks import build_lattice
+from wsss.masks.lattice import sum_of
 
 
 def points(seed: int, count: int = 200, d: int = 3, spread: float = 4.0) -> tuple[Tensor, Tensor]:
@@ -63,3 +64,21 @@ def test_a_point_far_from_all_others_keeps_its_value() -> None:
 def test_points_too_far_apart_to_be_numbered_are_refused() -> None:
     with pytest.raises(ValueError, match=r"spread too far.*larger standard deviations"):
         build_lattice(torch.tensor([[0.0] * 5, [1e5] * 5]))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 8])
+def test_columns_are_filtered_as_if_alone(columns: int) -> None:
+    features, _ = points(0)
+    values = torch.rand(len(features), columns)
+    lattice = build_lattice(features).normalized()
+    alone = torch.cat([lattice.filter(column) for column in values.split(1, dim=1)], dim=1)
+    torch.testing.assert_close(lattice.filter(values), alone, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5])
+def test_a_sum_of_lattices_adds_up_what_each_filters(columns: int) -> None:
+    features, _ = points(0, d=5)
+    values = torch.rand(len(features), columns)
+    lattices = [build_lattice(features[:, :2]).normalized(3.0), build_lattice(features).normalized(0.5)]
+    apart = lattices[0].filter(values) + lattices[1].filter(values)
+    torch.testing.assert_close(sum_of(lattices).filter(values), apart, rtol=1e-5, atol=1e-5)

@@ -3,9 +3,10 @@
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.masks.lattice import Lattice, build_lattice
+from wsss.masks.lattice import Lattice, build_lattice, sum_of
 from wsss.masks.params import CRFParams
 
 
@@ -26,12 +27,9 @@ class MeanField:
         places = _places(height, width, images.device)  # (H · W, 2)
         colours = images.reshape(batch, -1, 3).float() / params.bilateral_srgb
         features = torch.cat([(places / params.bilateral_sxy).expand(batch, -1, 2), colours], dim=2)  # (B, H · W, 5)
-        self.lattices = (
-            _smoothness(batch, height, width, params.gaussian_sxy, params.gaussian_compat, images.device),
-            build_lattice(features).normalized(params.bilateral_compat),
-        )
-        # What all labels together send to a pixel does not change, so one label of each labelling need not be carried.
-        self.total = self._messages(torch.ones(batch * height * width, 1, device=images.device))
+        smoothness = _smoothness(batch, height, width, params.gaussian_sxy, params.gaussian_compat, images.device)
+        appearance = build_lattice(features).normalized(params.bilateral_compat)
+        self.lattice = sum_of([smoothness, appearance])
 
     def marginals(self, unary: Tensor) -> Tensor:
         """Label probabilities from energies.
@@ -44,26 +42,23 @@ class MeanField:
         """
         batch, passes, labels, height, width = unary.shape
         energy = unary.float().permute(0, 3, 4, 1, 2).reshape(-1, passes, labels)  # (B · H · W, P, L)
-        # All labels but each pass's last are carried, and scores are relative to it.
-        scores = energy[..., -1:] - energy[..., :-1]  # (B · H · W, P, L - 1)
-        constant = scores - self.total[:, :, None]
-        q = _probabilities(scores)
+        # Scores and probabilities are all relative to each pass's last label, which so need not be carried: the filters
+        # are linear, so what they make of differences is the difference of what two labels send.
+        unary_scores = energy[..., -1:] - energy[..., :-1]  # (B · H · W, P, L - 1)
+        if (passes, labels) == (1, 4):  # four columns are filtered faster than three
+            unary_scores = F.pad(unary_scores, (0, 1), value=-torch.inf)
+        odds = _odds(unary_scores.clone())
         for _ in range(self.iterations):
-            messages = self._messages(q.flatten(1)).view_as(q)
-            # A label gains its own message and loses the last label's, which is the total less all others'.
-            q = _probabilities((messages + constant).add_(_row_sums(messages)))
-        q = q.view(batch, height, width, passes, labels - 1)
+            norm = _row_sums(odds).add_(1)
+            differences = odds.sub_(1).div_(norm)
+            odds = _odds(self.lattice.filter(differences.flatten(1)).view_as(odds).add_(unary_scores))
+        q = odds.div_(_row_sums(odds).add_(1))[..., : labels - 1].view(batch, height, width, passes, -1)
         return torch.cat([q, 1 - q.sum(dim=-1, keepdim=True)], dim=-1).permute(0, 3, 4, 1, 2)
 
-    def _messages(self, values: Tensor) -> Tensor:
-        smooth, appearance = self.lattices
-        return smooth.filter(values).add_(appearance.filter(values))
 
-
-def _probabilities(scores: Tensor) -> Tensor:
-    """Softmax over the last axis (N, P, L - 1) and a last label whose score is 0."""
-    odds = scores.clamp(max=60.0).exp_()
-    return odds.div_(_row_sums(odds).add_(1))
+def _odds(scores: Tensor) -> Tensor:
+    """How much more probable than the last label, e^scores in place; kept where sums of a few are finite."""
+    return scores.clamp_(-60.0, 60.0).exp_()
 
 
 def _row_sums(values: Tensor) -> Tensor:
