@@ -32,7 +32,7 @@ def save_seeds(
     """Write one image's seeds as float16, whole or not at all.
 
     Args:
-        path: the `.npz` to write; its folder must exist.
+        path: the `.npz` to write.
         maps: (K, h, w), values in [0, 1].
         classes: K zero-based class ids.
         size: image height and width in pixels.

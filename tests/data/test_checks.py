@@ -8,28 +8,34 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss.data import check_images, save_mask
-from wsss.errors import InputError
+from tests.data.conftest import write_annotation
+from wsss.data import Survey, save_mask, survey
 
 IDS = ["one", "two", "three"]
 
 
+def check(description, *, masks: bool = True) -> Survey:
+    return survey(description, {"train": IDS}, truth=IDS if masks else ())
+
+
 def refusal(description, *, masks: bool = True) -> str:
-    with pytest.raises(InputError) as caught:
-        check_images(description, IDS, masks=masks)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    (fault,) = {finding.text for finding in check(description, masks=masks).errors}
+    assert "\n" not in fault
+    return fault
 
 
 @pytest.mark.parametrize("labels", ["xml", "masks"])
 @pytest.mark.parametrize("masks", [False, True])
 def test_a_sound_data_set_passes(tiny, labels: str, masks: bool) -> None:
-    check_images(dataclasses.replace(tiny, labels=labels), IDS, masks=masks)
+    found = check(dataclasses.replace(tiny, labels=labels), masks=masks)
+    assert not found.errors
+    assert found.images["two"].size == (16, 24)
+    assert [found.images[i].labels for i in IDS] == [(0,), (1, 2), (0,)]
 
 
 def test_a_missing_image_is_named(tiny) -> None:
     tiny.image_path("two").unlink()
-    assert "two.jpg: no such image; add the file or remove its id from the list" in refusal(tiny)
+    assert "two: no such image, as .jpg, .png or another; add the file or take it out of the list" in refusal(tiny)
 
 
 def test_an_image_of_garbage_is_named(tiny) -> None:
@@ -51,7 +57,7 @@ def test_a_truncated_image_is_named(tiny, file_format: str) -> None:
 def test_an_unknown_class_name_is_named(tiny) -> None:
     tiny.annotation_path("two").write_text("<annotation><object><name>unicorn</name></object></annotation>")
     message = refusal(tiny)
-    assert "two.xml: class 'unicorn' is not in the list (cat, dog, traffic light)" in message
+    assert "two.xml: class 'unicorn' is not in the list; it is cat, dog, traffic light." in message
     assert "set data.classes" in message
 
 
@@ -59,7 +65,7 @@ def test_a_mask_of_another_size_is_named(tiny) -> None:
     save_mask(tiny.mask_path("two"), np.zeros((24, 17), np.uint8))
     message = refusal(tiny)
     assert "two.png: the mask is 17 × 24 pixels, its image 16 × 24; export it again" in message
-    check_images(tiny, IDS, masks=False)  # nobody looks at masks that are not needed
+    assert not check(tiny, masks=False).errors  # nobody looks at masks that are not needed
 
 
 @pytest.mark.parametrize("value", [4, 254])
@@ -87,16 +93,53 @@ def test_a_mask_of_colours_or_garbage_is_named(tiny) -> None:
     assert "two.png: not a readable mask" in refusal(tiny)
 
 
-def test_the_first_fault_of_the_list_is_reported(tiny) -> None:
+def test_every_fault_is_reported_in_the_order_of_the_list(tiny) -> None:
     tiny.image_path("three").unlink()
-    tiny.image_path("one").unlink()
-    assert "one.jpg" in refusal(tiny)
+    tiny.annotation_path("three").unlink()
+    tiny.image_path("one").write_bytes(b"")
+    told = [(fault.image_id, fault.text.split(": ")[1]) for fault in check(tiny).errors]
+    assert [(image_id, text.split(" (")[0].split(",")[0]) for image_id, text in told] == [
+        ("one", "not a readable image"),
+        ("three", "no such image"),
+        ("three", "no such annotation; add it"),
+    ]
+
+
+def test_an_id_of_two_files_is_a_fault(tiny) -> None:
+    Image.new("RGB", (16, 24)).save(tiny.image_path("two").with_suffix(".png"))
+    assert "two.jpg: two.png goes by the same id; rename one of them" in refusal(tiny)
+
+
+def test_equal_files_are_named_and_a_fault_only_with_other_labels(tiny) -> None:
+    (note,) = check(tiny).notes
+    assert note.text.endswith(f"three.jpg: the same file as {tiny.image_path('one')}; take one out")
+    apart = survey(tiny, {"train": ["one", "two"], "val": ["three"]})
+    assert "which is in train, this in val: scores flatter" in apart.notes[0].text
+    write_annotation(tiny.annotation_path("three"), ["dog"])
+    fault = next(finding for finding in check(tiny).errors)
+    assert fault.image_id == "three"
+    assert "with other labels; correct one or take one out" in fault.text
+
+
+def test_classes_nobody_shows_and_images_of_two_splits_are_noted(tiny) -> None:
+    texts = [note.text for note in survey(tiny, {"train": ["one"], "val": ["one", "two"]}).notes]
+    assert any("no image of train shows dog, traffic light, which cannot be learnt" in text for text in texts)
+    assert any("1 images are in train and in val (one); scores flatter" in text for text in texts)
+
+
+def test_a_photograph_on_its_side_is_noted_and_read_upright(tiny) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (24, 16)).save(tiny.image_path("two"), format="JPEG", exif=exif)
+    found = check(tiny)
+    assert not found.errors  # its mask is upright
+    assert any("two.jpg: stored lying on its side, read upright" in note.text for note in found.notes)
 
 
 def test_a_data_set_without_any_label_is_refused(tiny) -> None:
     for image_id in IDS:
         tiny.annotation_path(image_id).write_text("<annotation/>")
-    assert "none of 3 images has a label; look at data.labels and data.classes" in refusal(tiny)
+    assert "no image of train has a label; look at data.labels and data.classes" in refusal(tiny)
 
 
 def test_files_that_are_not_text_are_named(tiny) -> None:
@@ -106,4 +149,5 @@ def test_files_that_are_not_text_are_named(tiny) -> None:
 
 def test_a_picture_too_large_to_be_true_is_named(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert "one.jpg: not a readable image" in refusal(tiny)
+    assert all("not a readable image" in fault.text for fault in check(tiny).errors)
+    assert len(check(tiny).errors) == 3

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from wsss.data import TrainValData, VOCDataset, label_table, size_loader, train_transform
+from wsss.data import ImageDataset, TrainValData, label_table, size_loader, train_transform
 from wsss.data.datamodule import size_batches
 
 IDS = ["one", "two", "three"]
 
 
-def dataset(tiny, *, transform=None, ids=IDS) -> VOCDataset:
-    return VOCDataset(
+def dataset(tiny, *, transform=None, ids=IDS) -> ImageDataset:
+    return ImageDataset(
         tiny, ids, label_table(tiny, ids), transform=transform, mask_folder=tiny.root / "SegmentationClass"
     )
 

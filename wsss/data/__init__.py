@@ -1,35 +1,40 @@
-from wsss.data.checks import check_images
+from wsss.data.checks import Finding, ImageFacts, Survey, survey
 from wsss.data.datamodule import TrainValData, size_loader
+from wsss.data.dataset import ImageDataset, Sample
+from wsss.data.description import VOC_CLASSES, DataDescription, describe, image_ids, read_split
+from wsss.data.files import image_size, read_image, read_mask
+from wsss.data.image_labels import label_table, read_labels
 from wsss.data.palette import palette, save_mask
+from wsss.data.split import stratified_split
+from wsss.data.table import read_table
 from wsss.data.transforms import center_transform, eval_transform, train_transform
-from wsss.data.voc import (
-    DataDescription,
-    Sample,
-    VOCDataset,
-    describe,
-    label_table,
-    read_image,
-    read_mask,
-    read_split,
-)
 from wsss.labels import VOID
 
 __all__ = [
+    "VOC_CLASSES",
     "VOID",
     "DataDescription",
+    "Finding",
+    "ImageDataset",
+    "ImageFacts",
     "Sample",
+    "Survey",
     "TrainValData",
-    "VOCDataset",
     "center_transform",
-    "check_images",
     "describe",
     "eval_transform",
+    "image_ids",
+    "image_size",
     "label_table",
     "palette",
     "read_image",
+    "read_labels",
     "read_mask",
     "read_split",
+    "read_table",
     "save_mask",
     "size_loader",
+    "stratified_split",
+    "survey",
     "train_transform",
 ]

@@ -1,42 +1,143 @@
 """Look at every file once before any long work starts."""
 
-from collections.abc import Iterable
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from PIL import Image
 
-from wsss.data.voc import DataDescription, check_label_values, read_image, read_labels, read_mask
+from wsss.data.description import DataDescription, unlabelled_images
+from wsss.data.files import is_turned, read_image, read_mask
+from wsss.data.image_labels import check_label_values, read_labels
 from wsss.errors import InputError
 
+T = TypeVar("T")
 
-def check_images(description: DataDescription, ids: Iterable[str], *, masks: bool, threads: int = 4) -> None:
-    """Decode the images, read their labels and, if asked, compare the masks with them.
+
+class Finding(NamedTuple):
+    """A line about one image (or, without an id, about the data set); errors make it useless, notes do not."""
+
+    text: str
+    is_error: bool
+    image_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a look at one image found; what could not be read is None.
+
+    Attributes:
+        size: width and height as a person sees it.
+        digest: equal for equal files.
+        labels: zero-based ids of the present classes.
+        findings: what is wrong or odd.
+    """
+
+    size: tuple[int, int] | None
+    digest: str | None
+    labels: tuple[int, ...] | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A whole data set looked at.
+
+    Attributes:
+        splits: ids of each split.
+        images: what was found of each image.
+        findings: all of them, those of images first.
+    """
+
+    splits: Mapping[str, Sequence[str]]
+    images: Mapping[str, ImageFacts]
+    findings: Sequence[Finding]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """What makes images, or the whole, useless."""
+        return [finding for finding in self.findings if finding.is_error]
+
+    @property
+    def notes(self) -> list[Finding]:
+        """What is worth knowing."""
+        return [finding for finding in self.findings if not finding.is_error]
+
+
+def survey(
+    description: DataDescription,
+    splits: Mapping[str, Sequence[str]],
+    *,
+    truth: Collection[str] = (),
+    threads: int = 4,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Survey:
+    """Decode the images, read their labels, compare masks with them, and the files with one another.
 
     Args:
         description: the data set.
-        ids: images to look at.
-        masks: whether every image must have a ground-truth mask.
+        splits: ids of each split, training first.
+        truth: images that must have a ground-truth mask.
         threads: images are decoded in so many threads.
-
-    Raises:
-        InputError: for the first image with a fault: unreadable, unknown class name, mask missing, of another size, or
-            with a label value out of range; or if no image has any class.
+        progress: called with the number of images done, from any thread.
     """
-    ids = list(ids)
+    ids = list(dict.fromkeys(image_id for of_split in splits.values() for image_id in of_split))
+    truth = frozenset(truth)
 
-    def check(image_id: str) -> int:
-        size = read_image(description.image_path(image_id)).size
-        if masks:
-            _check_mask(description, description.mask_path(image_id), size)
-        return len(read_labels(description, image_id))
+    def look(image_id: str) -> ImageFacts:
+        facts = look_at(description, image_id, truth=image_id in truth)
+        progress(1)
+        return facts
 
     with ThreadPoolExecutor(threads) as pool:
-        num_labels = sum(pool.map(check, ids))
-    if ids and not num_labels:
-        raise InputError(
-            f"{description.root}: none of {len(ids)} images has a label; look at data.labels and data.classes"
+        images = dict(zip(ids, pool.map(look, ids), strict=True))
+    of_images = [finding for facts in images.values() for finding in facts.findings]
+    findings = [*of_images, *_duplicates(description, splits, images), *_whole(description, splits, images)]
+    return Survey(splits, images, findings)
+
+
+def look_at(description: DataDescription, image_id: str, *, truth: bool) -> ImageFacts:
+    """Everything about one image."""
+    findings: list[Finding] = []
+
+    def attempt(work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except InputError as error:
+            findings.append(Finding(str(error), True, image_id))
+            return None
+
+    path, size = attempt(lambda: _only_path(description, image_id)), None
+    if path is not None and (size := attempt(lambda: read_image(path).size)) is not None and _is_turned(path):
+        findings.append(
+            Finding(f"{path}: stored lying on its side, read upright as its EXIF data says", False, image_id)
         )
+    labels = attempt(lambda: tuple(read_labels(description, image_id)))
+    if truth and size is not None:
+        attempt(lambda: _check_mask(description, description.mask_path(image_id), size))
+    digest = None if size is None or path is None else hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    return ImageFacts(size, digest, labels, tuple(findings))
+
+
+def _only_path(description: DataDescription, image_id: str) -> Path:
+    paths = description.image_paths(image_id)
+    if len(paths) > 1:
+        raise InputError(f"{paths[0]}: {paths[1].name} goes by the same id; rename one of them")
+    if not paths:
+        source = description.table_path if description.labels == "table" else "the list"
+        missing = description.root / description.image_folder / image_id
+        raise InputError(f"{missing}: no such image, as .jpg, .png or another; add the file or take it out of {source}")
+    return paths[0]
+
+
+def _is_turned(path: Path) -> bool:
+    with Image.open(path) as image:
+        return is_turned(image)
 
 
 def _check_mask(description: DataDescription, path: Path, size: tuple[int, int]) -> None:
@@ -47,3 +148,63 @@ def _check_mask(description: DataDescription, path: Path, size: tuple[int, int])
             "export it again at the image's size"
         )
     check_label_values(path, np.unique(mask), description)
+
+
+def _duplicates(
+    description: DataDescription, splits: Mapping[str, Sequence[str]], images: Mapping[str, ImageFacts]
+) -> list[Finding]:
+    """Files that are equal; those with other labels contradict themselves."""
+    split_of = {image_id: split for split, ids in reversed(list(splits.items())) for image_id in ids}
+    first_of: dict[str, str] = {}
+    findings = []
+    for image_id, facts in images.items():
+        if facts.digest is None:
+            continue
+        first = first_of.setdefault(facts.digest, image_id)
+        if first == image_id:
+            continue
+        text = f"{description.image_path(image_id)}: the same file as {description.image_path(first)}"
+        is_error = facts.labels != images[first].labels and None not in (facts.labels, images[first].labels)
+        if is_error:
+            text += ", with other labels; correct one or take one out"
+        elif split_of[image_id] != split_of[first]:
+            text += f", which is in {split_of[first]}, this in {split_of[image_id]}: scores flatter; take one out"
+        else:
+            text += "; take one out"
+        findings.append(Finding(text, is_error, image_id))
+    return findings
+
+
+def _whole(
+    description: DataDescription, splits: Mapping[str, Sequence[str]], images: Mapping[str, ImageFacts]
+) -> list[Finding]:
+    findings = []
+    by_class: dict[int, int] = defaultdict(int)
+    train, *others = splits
+    for image_id in splits[train]:
+        for label in images[image_id].labels or ():
+            by_class[label] += 1
+    if not by_class:
+        text = f"{description.root}: no image of {train} has a label; look at data.labels and data.classes"
+        findings.append(Finding(text, True))
+    else:
+        never = [name for label, name in enumerate(description.classes) if label not in by_class]
+        if never:
+            text = f"{description.root}: no image of {train} shows {_some(never)}, which cannot be learnt"
+            findings.append(Finding(text, False))
+    for other in others:
+        both = sorted({*splits[train]} & {*splits[other]})
+        if both:
+            text = (
+                f"{description.root}: {len(both)} images are in {train} and in {other} ({_some(both)}); scores flatter"
+            )
+            findings.append(Finding(text, False))
+    unlabelled = unlabelled_images(description)
+    if unlabelled:
+        text = f"{description.table_path}: {len(unlabelled)} images have no line and are not used ({_some(unlabelled)})"
+        findings.append(Finding(text, False))
+    return findings
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

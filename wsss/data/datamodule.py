@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Sampler
 
-from wsss.data.voc import Sample, VOCDataset, collate
+from wsss.data.dataset import ImageDataset, Sample, collate
+from wsss.data.files import image_size
 
 
 class TrainValData(pl.LightningDataModule):
@@ -23,7 +23,13 @@ class TrainValData(pl.LightningDataModule):
     """
 
     def __init__(
-        self, train: VOCDataset, val: VOCDataset, *, batch_size: int, num_workers: int = 0, val_same_size: bool = True
+        self,
+        train: ImageDataset,
+        val: ImageDataset,
+        *,
+        batch_size: int,
+        num_workers: int = 0,
+        val_same_size: bool = True,
     ) -> None:
         super().__init__()
         self.train, self.val = train, val
@@ -51,7 +57,7 @@ class TrainValData(pl.LightningDataModule):
 
 
 def size_loader(
-    dataset: VOCDataset, *, batch_size: int, num_workers: int = 0, shard: tuple[int, int] = (0, 1)
+    dataset: ImageDataset, *, batch_size: int, num_workers: int = 0, shard: tuple[int, int] = (0, 1)
 ) -> DataLoader[Sample]:
     """Loader over whole images in batches of one size, which depend on the data alone.
 
@@ -74,7 +80,7 @@ class SizeBatches(Sampler[list[int]]):
         return len(self.batches)
 
 
-def size_batches(dataset: VOCDataset, batch_size: int) -> list[list[int]]:
+def size_batches(dataset: ImageDataset, batch_size: int) -> list[list[int]]:
     """Indices grouped by image size (read from the headers), at most `batch_size` in a group.
 
     Within a size, images come by their number of present classes: gradient maps need as many backward passes as the
@@ -83,8 +89,7 @@ def size_batches(dataset: VOCDataset, batch_size: int) -> list[list[int]]:
     num_present = dataset.labels.sum(dim=1).tolist()
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, image_id in enumerate(dataset.ids):
-        with Image.open(dataset.description.image_path(image_id)) as image:
-            groups[image.size].append(index)
+        groups[image_size(dataset.description.image_path(image_id))].append(index)
     return [
         chunk
         for _, group in sorted(groups.items())

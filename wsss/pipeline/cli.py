@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.console import Console
 
-from wsss.errors import InputError
+from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.explain import ExplainConfig
 from wsss.pipeline.run import Run
@@ -77,6 +77,8 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
     work(run)
     log = logging.getLogger(__name__)
     log.info("wrote %s", run.folder)
+    if run.left_out:
+        log.warning("%d images left out (data.skip_bad=true): %s", len(run.left_out), run.folder / "data_check.json")
     if next_command is not None:
         log.info("next: python scripts/%s", " ".join([next_command, *_overrides()]))
 
@@ -90,6 +92,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except MissingMandatoryValue as error:
         _fail(console, f"{error.full_key} has no value; pass {error.full_key}=<value>")
+    except FaultyDataError as errors:
+        _fail(console, *errors.messages)
     except (InputError, MisconfigurationException, OmegaConfBaseException) as error:
         _fail(console, str(error))
     except HydraException as error:
@@ -101,9 +105,10 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
 
 
-def _fail(console: Console, message: str) -> NoReturn:
-    console.print("[red]error:[/red]", end=" ")
-    console.print(" ".join(message.split()), soft_wrap=True, markup=False)
+def _fail(console: Console, *messages: str) -> NoReturn:
+    for message in messages:
+        console.print("[red]error:[/red]", end=" ")
+        console.print(" ".join(message.split()), soft_wrap=True, markup=False)
     sys.exit(2)
 
 

@@ -13,14 +13,18 @@ from wsss.masks import CRFParams
 
 @dataclass
 class DataConfig:
-    """A data set in VOC layout and the parts its splits play.
+    """A data set and the parts its splits play; see `wsss.data.describe` for layouts and defaults.
 
     Attributes:
         root: folder of the data set.
         name: how reports call it; default: the folder's name.
-        classes: names without background; default: `classes.txt` of the folder, else VOC's twenty.
-        labels: source of image-level labels: xml, masks, or auto (xml where there is an Annotations folder).
+        classes: names without background.
+        labels: source of image-level labels: table, xml, masks, folders, or auto.
+        image_folder: photographs.
         mask_folder: ground-truth masks.
+        val_share: share of the images for `val`, where the data set has no splits.
+        split_seed: random seed of that split.
+        skip_bad: leave out images with a fault and count them, instead of refusing.
         train: split whose image labels train the networks and whose images get seeds and masks.
         score: split (part of `train`) on which seeds and masks are scored; default: `train`.
         val: split the segmenter is scored on.
@@ -30,7 +34,11 @@ class DataConfig:
     name: str | None = None
     classes: list[str] | None = None
     labels: str = "auto"
-    mask_folder: str = "SegmentationClass"
+    image_folder: str | None = None
+    mask_folder: str | None = None
+    val_share: float = 0.2
+    split_seed: int = 0
+    skip_bad: bool = False
     train: str = "train"
     score: str | None = None
     val: str = "val"

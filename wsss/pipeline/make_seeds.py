@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from wsss.cam import normalize, strided_size
-from wsss.data import VOCDataset, eval_transform, read_mask, size_loader
+from wsss.data import ImageDataset, eval_transform, image_size, read_mask, size_loader
 from wsss.errors import InputError
 from wsss.masks import dataset_threshold
 from wsss.metrics import Sweep, ThresholdCounter
@@ -132,7 +131,7 @@ def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str], sizes
     if not missing:
         return None
     rows = dict(zip(run.train_ids, run.train_labels, strict=True))
-    dataset = VOCDataset(
+    dataset = ImageDataset(
         run.data, missing, torch.stack([rows[i] for i in missing]), transform=eval_transform(config.cam.resize_long)
     )
     network = load_classifier(run.folder / network_name / "model.pt").eval().requires_grad_(False)
@@ -179,8 +178,8 @@ def _check_stages(network: Classifier, config: CamConfig) -> None:
 def _original_sizes(run: Run) -> Sizes:
     sizes = {}
     for image_id in seed_ids(run):
-        with Image.open(run.data.image_path(image_id)) as image:
-            sizes[image_id] = (image.height, image.width)
+        width, height = image_size(run.data.image_path(image_id))
+        sizes[image_id] = (height, width)
     return sizes
 
 

@@ -5,6 +5,7 @@ from operator import attrgetter
 
 import joblib
 
+from wsss.data.description import LABEL_SOURCES
 from wsss.errors import InputError
 from wsss.masks import BACKENDS
 from wsss.pipeline.config import AugmentConfig, Config
@@ -13,7 +14,7 @@ from wsss.pipeline.maps import STAGE_KINDS, TARGETS, WEIGHT_KINDS
 SEED_KINDS = (*WEIGHT_KINDS, *STAGE_KINDS)
 STAGES = tuple(f"stage{i}" for i in range(1, 6))
 CHOICES = {
-    "data.labels": ("auto", "xml", "masks"),
+    "data.labels": ("auto", *LABEL_SOURCES),
     "classifier.optimizer.name": ("sgd", "adamw"),
     "recam.optimizer.name": ("sgd", "adamw"),
     "recam.fc2_init": ("zero", "default"),

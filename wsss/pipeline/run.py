@@ -13,7 +13,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from joblib import cpu_count
 from omegaconf import OmegaConf
 
 import wsss
-from wsss.data import DataDescription, check_images, describe, label_table, read_split
-from wsss.errors import InputError
+from wsss.data import DataDescription, Survey, describe, label_table, read_split, survey
+from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
 from wsss.writing import whole_file
@@ -33,6 +34,8 @@ from wsss.writing import whole_file
 log = logging.getLogger(__name__)
 
 Protocol = Mapping[str, object]
+# Faults of a data set that are told one by one.
+MAX_LINES = 30
 
 
 class Run:
@@ -51,11 +54,21 @@ class Run:
         self.folder = Path(config.outputs) / config.run
         data = config.data
         self.data: DataDescription = describe(
-            data.root, name=data.name, classes=data.classes, labels=data.labels, mask_folder=data.mask_folder
+            data.root,
+            name=data.name,
+            classes=data.classes,
+            labels=data.labels,
+            image_folder=data.image_folder,
+            mask_folder=data.mask_folder,
+            val_share=data.val_share,
+            split_seed=data.split_seed,
         )
         self.train_ids = self._ids(data.train)
         self.val_ids = self._ids(data.val)
         self.score_ids = self._score_ids()
+        self.left_out: list[str] = []
+        if data.skip_bad:
+            self._leave_out()
 
     def _ids(self, split: str) -> list[str]:
         return read_split(self.data, split)[: self.config.limit_images]
@@ -75,12 +88,19 @@ class Run:
     @cached_property
     def train_labels(self) -> torch.Tensor:
         """Image-level labels of the train split, multi-hot."""
-        return label_table(self.data, self.train_ids)
+        return self._labels(self.train_ids)
 
     @cached_property
     def val_labels(self) -> torch.Tensor:
         """Image-level labels of the val split, multi-hot."""
-        return label_table(self.data, self.val_ids)
+        return self._labels(self.val_ids)
+
+    def _labels(self, ids: Sequence[str]) -> torch.Tensor:
+        try:
+            return label_table(self.data, ids)
+        except InputError:
+            self.check_data()  # tells of all faults, where this one is the first
+            raise
 
     @cached_property
     def has_train_truth(self) -> bool:
@@ -92,28 +112,59 @@ class Run:
         """Whether the segmenter can be scored."""
         return self.data.has_masks(self.val_ids)
 
+    def survey(self, progress: Callable[[int], object] = lambda done: None) -> Survey:
+        """Look at every image, label and mask of the run's splits."""
+        data = self.config.data
+        splits = {data.train: self.train_ids, data.val: self.val_ids}
+        truth = [*(self.score_ids if self.has_train_truth else []), *(self.val_ids if self.has_val_truth else [])]
+        return survey(self.data, splits, truth=truth, threads=max(cpu_count(), 4), progress=progress)
+
     def check_data(self) -> None:
-        """Look at every image, label and mask before the first long step; remembered until a file changes.
+        """Look at the data before the first long step; remembered until a file changes.
 
         Raises:
-            InputError: for the first faulty file.
+            FaultyDataError: a line for each fault.
         """
+        lines = [text for image_id, text in self._faults if image_id not in self.left_out]
+        if lines:
+            more = len(lines) - MAX_LINES
+            rest = [f"and {more} more; `python scripts/validate_data.py` lists all"] if more > 0 else []
+            raise FaultyDataError([*lines[:MAX_LINES], *rest])
+
+    def _leave_out(self) -> None:
+        """Take images with a fault out of all splits."""
+        bad = {image_id for image_id, _ in self._faults}
+        if None in bad:
+            self.check_data()
+        for ids in (self.train_ids, self.val_ids, self.score_ids):
+            ids[:] = [image_id for image_id in ids if image_id not in bad]
+        data = self.config.data
+        for split, ids in ((data.train, self.train_ids), (data.val, self.val_ids), (data.score, self.score_ids)):
+            if not ids:
+                raise InputError(
+                    f"data.skip_bad: no image of {split} is left; `python scripts/validate_data.py` says why"
+                )
+        for _, text in self._faults[:MAX_LINES]:
+            log.warning("left out: %s", text)
+        self.left_out = sorted(str(image_id) for image_id in bad)
+
+    @cached_property
+    def _faults(self) -> list[tuple[str | None, str]]:
+        """Image (None: the whole) and line of each fault."""
         stamp = self.folder / "data_check.json"
         ids = sorted({*self.train_ids, *self.val_ids})
         state = {"files": _files_fingerprint(self.data, ids), "data": asdict(self.config.data)}
-        if stamp.exists() and stamp.read_text() == _json(state):
-            return
-        with_truth = {*self.score_ids} if self.has_train_truth else set()
-        with_truth |= {*self.val_ids} if self.has_val_truth else set()
+        known = json.loads(stamp.read_text()) if stamp.exists() else {}
+        if known.get("state") == state:
+            return [(image_id, text) for image_id, text in known["faults"]]
         start = time.monotonic()
-        check_images(self.data, sorted(with_truth), masks=True)
-        check_images(self.data, sorted(set(ids) - with_truth), masks=False)
-        if not self.train_labels.any():
-            raise InputError(
-                f"{self.data.root}: no image of {self.config.data.train} has a label; look at data.labels, data.classes"
-            )
-        write_json(stamp, state)
+        found = self.survey()
+        for note in found.notes[:MAX_LINES]:
+            log.info("note: %s", note.text)
+        faults = [(fault.image_id, fault.text) for fault in found.errors]
+        write_json(stamp, {"state": state, "faults": faults})
         log.info("data: %d images of %s looked at in %.0f s", len(ids), self.data.name, time.monotonic() - start)
+        return faults
 
     def step(
         self,
@@ -276,7 +327,8 @@ class Step:
     def add_figure(self, key: str, value: float, **protocol: object) -> None:
         """Record a figure for results.json with the protocol it was measured by."""
         self.figures[key] = round(float(value), 4)
-        self.protocols[key] = {"data": self.run.data.name, **protocol}
+        left_out = {"left_out": len(self.run.left_out)} if self.run.left_out else {}
+        self.protocols[key] = {"data": self.run.data.name, **protocol, **left_out}
 
     def _fingerprint_of(self, step: str) -> str:
         path = self.run.folder / step / "manifest.json"
@@ -374,6 +426,7 @@ def _hash(content: object) -> str:
 def _files_fingerprint(data: DataDescription, ids: Sequence[str]) -> str:
     """Sizes and times of all files, so that a look at the data is repeated only when one has changed."""
     paths = [path for i in ids for path in (data.image_path(i), data.mask_path(i), data.annotation_path(i))]
+    paths += [data.table_path, data.root / "classes.txt"]
     states = [(str(p), s.st_size, s.st_mtime_ns) if (s := _stat(p)) else (str(p), 0, 0) for p in paths]
     return _hash(states)
 

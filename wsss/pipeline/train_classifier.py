@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from wsss.data import TrainValData, VOCDataset, center_transform
+from wsss.data import ImageDataset, TrainValData, center_transform
 from wsss.models import Classifier
 from wsss.pipeline.config import AugmentConfig
 from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, save_classifier
@@ -69,8 +69,8 @@ def _fit(
     batch_size: int,
 ) -> None:
     data = TrainValData(
-        VOCDataset(run.data, run.train_ids, run.train_labels, transform=augmentation(augment)),
-        VOCDataset(run.data, run.val_ids, run.val_labels, transform=center_transform(augment.crop)),
+        ImageDataset(run.data, run.train_ids, run.train_labels, transform=augmentation(augment)),
+        ImageDataset(run.data, run.val_ids, run.val_labels, transform=center_transform(augment.crop)),
         batch_size=batch_size,
         num_workers=num_workers(run.config),
     )

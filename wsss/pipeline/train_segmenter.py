@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wsss.data import TrainValData, VOCDataset, eval_transform, read_image, read_mask, save_mask
+from wsss.data import ImageDataset, TrainValData, eval_transform, read_image, read_mask, save_mask
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import DeepLabV3Plus, load_segmenter
@@ -70,8 +70,8 @@ def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> N
     labels = torch.stack([rows[i] for i in ids])
     val_ids, val_labels = (run.val_ids, run.val_labels) if run.has_val_truth else ([], run.val_labels[:0])
     data = TrainValData(
-        VOCDataset(run.data, ids, labels, transform=augmentation(config.augment), mask_folder=folder),
-        VOCDataset(run.data, val_ids, val_labels, transform=eval_transform(), mask_folder=truth),
+        ImageDataset(run.data, ids, labels, transform=augmentation(config.augment), mask_folder=folder),
+        ImageDataset(run.data, val_ids, val_labels, transform=eval_transform(), mask_folder=truth),
         batch_size=config.batch_size,
         num_workers=num_workers(run.config),
         val_same_size=False,

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss.data import VOID, DataDescription, read_image, read_mask
-from wsss.data.voc import read_labels
+from wsss.data import VOID, DataDescription, read_image, read_labels, read_mask
 from wsss.errors import InputError
 from wsss.report.overlays import RGB, class_heatmap_overlay, label_overlay
 from wsss.report.run_files import RunFiles

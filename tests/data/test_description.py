@@ -9,8 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from wsss.data import VOCDataset, describe, label_table, palette, read_image, read_mask, read_split
-from wsss.data.voc import VOC_CLASSES, collate, read_labels
+from wsss.data import (
+    VOC_CLASSES,
+    ImageDataset,
+    describe,
+    label_table,
+    palette,
+    read_image,
+    read_labels,
+    read_mask,
+    read_split,
+)
+from wsss.data.dataset import collate
 from wsss.errors import InputError
 
 MINI_VOC = Path(__file__).resolve().parents[2] / "data" / "mini_voc"
@@ -64,7 +74,7 @@ def test_whether_all_masks_are_there(tiny) -> None:
 
 def test_an_item_is_image_labels_and_mask(tiny) -> None:
     table = label_table(tiny, ["two"])
-    sample = VOCDataset(tiny, ["two"], table, mask_folder=tiny.root / "SegmentationClass")[0]
+    sample = ImageDataset(tiny, ["two"], table, mask_folder=tiny.root / "SegmentationClass")[0]
     assert type(sample.images) is type(sample.masks) is torch.Tensor
     assert sample.images.dtype == sample.masks.dtype == torch.uint8
     assert sample.images.shape == (3, 24, 16)
@@ -76,7 +86,7 @@ def test_an_item_is_image_labels_and_mask(tiny) -> None:
 
 
 def test_items_without_a_mask_folder_have_empty_masks(tiny) -> None:
-    dataset = VOCDataset(tiny, ["one", "three"], label_table(tiny, ["one", "three"]))
+    dataset = ImageDataset(tiny, ["one", "three"], label_table(tiny, ["one", "three"]))
     batch = collate([dataset[0], dataset[1]])
     assert batch.images.shape == (2, 3, 16, 24)
     assert batch.masks.shape == (2, 0)
@@ -84,7 +94,7 @@ def test_items_without_a_mask_folder_have_empty_masks(tiny) -> None:
 
 def test_collate_stacks_samples_and_joins_their_ids(tiny) -> None:
     ids = ["one", "three"]
-    dataset = VOCDataset(tiny, ids, label_table(tiny, ids), mask_folder=tiny.root / "SegmentationClass")
+    dataset = ImageDataset(tiny, ids, label_table(tiny, ids), mask_folder=tiny.root / "SegmentationClass")
     batch = collate([dataset[0], dataset[1]])
     assert batch.masks.shape == (2, 16, 24)
     assert batch.masks.dtype == torch.long
@@ -130,11 +140,13 @@ def refusal(call, *args: object, **options: object) -> str:
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
-    assert f"{tmp_path / 'JPEGImages'}: no such folder; set data.root" in refusal(describe, tmp_path)
+    assert f"{tmp_path / 'none'}: no such folder; set data.root" in refusal(describe, tmp_path / "none")
+    assert f"{tmp_path}: no images in it; set data.root" in refusal(describe, tmp_path)
+    assert "photos: no such folder; set data.image_folder" in refusal(describe, tmp_path, image_folder="photos")
 
 
 def test_unknown_sources_of_labels_are_refused(root: Path) -> None:
-    assert "data.labels=text: expected auto, xml or masks" in refusal(describe, root, labels="text")
+    assert "data.labels=text: expected auto, table, xml, masks, folders" in refusal(describe, root, labels="text")
 
 
 @pytest.mark.parametrize("classes", [[], ["cat", "cat"], [str(i) for i in range(255)]])
