@@ -1,0 +1,30 @@
+"""Look at every file of a data set: what it holds, what is odd, and what would stop a training.
+
+Exit status 1 if there are errors. Writes outputs/<run>/data/index.html and tables beside it.
+
+Examples:
+    python scripts/validate_data.py data=folder data.root=photos
+    python scripts/validate_data.py data=voc2012
+"""
+
+import sys
+
+from omegaconf import DictConfig, OmegaConf
+
+from wsss.pipeline.cli import script
+from wsss.pipeline.config import Config
+from wsss.pipeline.run import Run
+from wsss.pipeline.validate import validate
+
+
+@script()
+def main(options: DictConfig) -> None:
+    """A look, tables and a page."""
+    config = OmegaConf.to_object(options)
+    assert isinstance(config, Config)
+    config.data.skip_bad = False
+    sys.exit(1 if validate(Run(config)).errors else 0)
+
+
+if __name__ == "__main__":
+    main()
