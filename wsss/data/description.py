@@ -253,11 +253,11 @@ def _list_path(description: DataDescription, split: str) -> Path:
 
 def _listed(description: DataDescription, path: Path) -> list[str]:
     lines = read_lines(path)
+    ids = [image_id_of(line.lstrip("/"), str(path)) for line in lines]
     # An id may hold spaces, but most such lines belong to another kind of list.
-    unlike = next((line for line in lines if len(line.split()) > 1 and not description.image_paths(line)), None)
+    unlike = next((i for i in ids if len(i.split()) > 1 and not description.image_paths(i)), None)
     if unlike is not None:
         raise InputError(f"{path}: expected one image id a line, found '{unlike}'; take the rest of such lines out")
-    ids = [image_id_of(line, str(path)) for line in lines]
     if not ids:
         raise InputError(f"{path}: an empty list; write one image id a line")
     if len(set(ids)) < len(ids):

@@ -20,7 +20,9 @@ class ClassifierTask(PolyTask):
 
     def __init__(self, model: Classifier, optimizer: OptimizerFactory, **options: Any) -> None:
         super().__init__(model, optimizer, **{"head": model.head_parameters, **options})
-        num_classes = model.fc1.out_channels
+        # torchmetrics knows no single class; beside it goes one that never occurs.
+        self.absent_classes = max(2 - model.fc1.out_channels, 0)
+        num_classes = model.fc1.out_channels + self.absent_classes
         self.average_precision = MultilabelAveragePrecision(num_classes, average=None)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
@@ -32,7 +34,9 @@ class ClassifierTask(PolyTask):
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect scores."""
         # Probabilities: torchmetrics squashes logits batch by batch, and only where one lies outside [0, 1].
-        self.average_precision.update(self.model(batch.images).sigmoid(), batch.labels.int())
+        scores, labels = self.model(batch.images).sigmoid(), batch.labels.int()
+        absent = (0, self.absent_classes)
+        self.average_precision.update(F.pad(scores, absent), F.pad(labels, absent))
 
     def on_validation_epoch_end(self) -> None:
         """Mean over the classes that occur."""
@@ -40,7 +44,8 @@ class ClassifierTask(PolyTask):
         with self.average_precision.sync_context():
             occurs = dim_zero_cat(self.average_precision.target).any(dim=0)  # (N,)
         self.log("val/map", per_class[occurs].mean(), prog_bar=True)
-        self.log_dict({f"val/ap_{index}": value for index, value in enumerate(per_class)})
+        present = len(per_class) - self.absent_classes
+        self.log_dict({f"val/ap_{index}": value for index, value in enumerate(per_class[:present])})
         self.average_precision.reset()
 
 
