@@ -20,6 +20,7 @@ SCRIPTS = (
     "report",
     "run_pipeline",
     "summarize",
+    "prepare_voc",
 )
 
 

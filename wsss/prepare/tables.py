@@ -1,0 +1,83 @@
+"""Lists of images, the table of their labels, and what must agree with them."""
+
+import csv
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from wsss.data import DataDescription, read_split
+from wsss.data.voc import read_labels
+from wsss.errors import InputError
+from wsss.writing import whole_file
+
+log = logging.getLogger(__name__)
+
+LISTS = "ImageSets/Segmentation"
+
+
+def write_list(data: DataDescription, split: str, ids: Sequence[str]) -> bool:
+    """Write the list of a split, unless it is there.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        InputError: if another list is there.
+    """
+    path = data.root / LISTS / f"{split}.txt"
+    if path.exists():
+        if read_split(data, split) != list(ids):
+            raise InputError(f"{path}: another list is there already; move it away or choose another folder")
+        return False
+    _write_text(path, "".join(f"{image_id}\n" for image_id in ids))
+    return True
+
+
+def write_labels(data: DataDescription, ids: Sequence[str]) -> bool:
+    """Write `labels.csv` under the root: `image,labels`, a line an image, its class names joined by `;`.
+
+    Returns:
+        Whether it was written: not, if it holds the same.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("image", "labels"))
+    for image_id in sorted(ids):
+        writer.writerow((image_id, ";".join(data.classes[label] for label in read_labels(data, image_id))))
+    path = data.root / "labels.csv"
+    if path.exists() and path.read_bytes() == buffer.getvalue().encode():
+        return False
+    _write_text(path, buffer.getvalue())
+    return True
+
+
+def check_count(split: str, ids: Sequence[str], counts: Mapping[str, int], *, origin: str) -> None:
+    """Refuse a list of another length than the published one; a split that `counts` lacks may have any."""
+    expected = counts.get(split, len(ids))
+    if len(ids) != expected:
+        remedy = "restore the official files, or pass --any-count if you know why"
+        raise InputError(f"{split}: expected {expected:,} images, found {len(ids):,} ({origin}); {remedy}")
+
+
+def check_files(data: DataDescription, split: str, ids: Sequence[str], *, truth: bool = True) -> None:
+    """Refuse a split whose images, or, with `truth`, masks and annotations are not all there."""
+    places = [data.image_path]
+    if truth:
+        places += [data.mask_path, *([data.annotation_path] if data.labels == "xml" else [])]
+    missing = [path for image_id in ids for place in places if not (path := place(image_id)).exists()]
+    if missing:
+        remedy = f"delete {data.root / LISTS}, and the same command brings what is missing"
+        raise InputError(f"{missing[0]}: no such file ({len(missing):,} missing in {split}); {remedy}")
+
+
+def log_end(root: Path, splits: Mapping[str, Sequence[str]], written: int) -> None:
+    """Tell what lies there now, and how many files are new."""
+    sizes = ", ".join(f"{split} {len(ids):,}" for split, ids in splits.items())
+    log.info("%s: %s; %s", root, sizes, f"files written: {written:,}" if written else "all there already, nothing done")
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(text.encode())
