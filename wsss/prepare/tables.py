@@ -6,8 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wsss.data import DataDescription, read_split
-from wsss.data.voc import read_labels
+from wsss.data import DataDescription, read_labels, read_split
 from wsss.errors import InputError
 from wsss.writing import whole_file
 

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from wsss.data import DataDescription, read_image, read_split, save_mask
-from wsss.data.voc import check_label_values
+from wsss.data.image_labels import check_label_values
 from wsss.errors import InputError
 from wsss.prepare.archives import Entry, open_archive
 from wsss.prepare.disk import copy_file

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from wsss.data import DataDescription, describe, read_split
-from wsss.data.voc import VOC_CLASSES
+from wsss.data import VOC_CLASSES, DataDescription, describe, read_split
 from wsss.prepare.archives import unpack
 from wsss.prepare.disk import disk_errors
 from wsss.prepare.download import Archive, fetch
