@@ -43,7 +43,7 @@ from rich.console import Console
 from rich.progress import track
 
 from wsss.data import VOID, read_mask, save_mask
-from wsss.data.voc import UNREADABLE
+from wsss.data.files import UNREADABLE
 from wsss.errors import InputError
 from wsss.writing import whole_file
 
