@@ -51,7 +51,7 @@ class Survey:
     Attributes:
         splits: ids of each split.
         images: what was found of each image.
-        findings: all of them, those of images first.
+        findings: all of them, errors first.
     """
 
     splits: Mapping[str, Sequence[str]]
@@ -98,7 +98,7 @@ def survey(
         images = dict(zip(ids, pool.map(look, ids), strict=True))
     of_images = [finding for facts in images.values() for finding in facts.findings]
     findings = [*of_images, *_duplicates(description, splits, images), *_whole(description, splits, images)]
-    return Survey(splits, images, findings)
+    return Survey(splits, images, sorted(findings, key=lambda finding: not finding.is_error))
 
 
 def look_at(description: DataDescription, image_id: str, *, truth: bool) -> ImageFacts:
