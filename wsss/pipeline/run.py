@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import wsss
 from wsss.data import DataDescription, check_images, describe, label_table, read_split
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
-from wsss.writing import whole_file
+from wsss.writing import link_file, write_text
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +163,27 @@ class Run:
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
 
 
+def open_run(folder: Path) -> Run:
+    """A run as its folder keeps it, with the options of its newest step.
+
+    Raises:
+        InputError: if the folder holds no run, or its options or data cannot be read any more.
+    """
+    folder = folder.resolve()
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; name the folder of a run, as outputs/demo")
+    try:
+        options = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+        config = OmegaConf.to_object(options)
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not the options of a run ({reason}); repair them, or run a step again") from None
+    assert isinstance(config, Config)
+    config.outputs, config.run = str(folder.parent), folder.name
+    return Run(config)
+
+
 class Step:
     """One step of a run: a folder, a manifest, figures.
 
@@ -236,7 +259,7 @@ class Step:
         shutil.rmtree(self.folder, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=_made(self.run.folder), prefix=f".{self.name}-") as temporary:
             copied = Path(temporary) / self.name
-            shutil.copytree(folder, copied, copy_function=_link)
+            shutil.copytree(folder, copied, copy_function=link_file)
             copied.replace(self.folder)
         self.run.save_config()
         self.run.write_results()
@@ -343,14 +366,6 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _link(source: str, target: str) -> None:
-    """A second name for a file, or a copy where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
 def write_json(path: Path, content: object) -> None:
     """Write JSON, whole or not at all."""
     write_text(path, _json(content))
@@ -358,13 +373,6 @@ def write_json(path: Path, content: object) -> None:
 
 def _json(content: object) -> str:
     return json.dumps(content, indent=1, sort_keys=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        file.write(text.encode())
 
 
 def _hash(content: object) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss.pipeline.run import Run, write_text
+from wsss.pipeline.run import Run
+from wsss.writing import write_text
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
