@@ -1,11 +1,12 @@
-from wsss.data.checks import check_images
+from wsss.data.checks import check_images, check_mask, check_masks
 from wsss.data.datamodule import TrainValData, size_loader
-from wsss.data.palette import palette, save_mask
+from wsss.data.palette import encode_mask, palette, save_mask
 from wsss.data.transforms import center_transform, eval_transform, train_transform
 from wsss.data.voc import (
     DataDescription,
     Sample,
     VOCDataset,
+    check_label_values,
     describe,
     label_table,
     read_image,
@@ -22,7 +23,11 @@ __all__ = [
     "VOCDataset",
     "center_transform",
     "check_images",
+    "check_label_values",
+    "check_mask",
+    "check_masks",
     "describe",
+    "encode_mask",
     "eval_transform",
     "label_table",
     "palette",

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wsss.data.voc import DataDescription, check_label_values, read_image, read_labels, read_mask
 from wsss.errors import InputError
@@ -28,7 +29,7 @@ def check_images(description: DataDescription, ids: Iterable[str], *, masks: boo
     def check(image_id: str) -> int:
         size = read_image(description.image_path(image_id)).size
         if masks:
-            _check_mask(description, description.mask_path(image_id), size)
+            check_mask(description, description.mask_path(image_id), size)
         return len(read_labels(description, image_id))
 
     with ThreadPoolExecutor(threads) as pool:
@@ -39,7 +40,23 @@ def check_images(description: DataDescription, ids: Iterable[str], *, masks: boo
         )
 
 
-def _check_mask(description: DataDescription, path: Path, size: tuple[int, int]) -> None:
+def check_masks(description: DataDescription, ids: Iterable[str], folder: Path, *, threads: int = 4) -> None:
+    """Compare the label maps `<folder>/<id>.png` with their images.
+
+    Raises:
+        InputError: for the first that is missing, unreadable, of another size, or has a label value out of range.
+    """
+
+    def check(image_id: str) -> None:
+        check_mask(description, folder / f"{image_id}.png", read_image(description.image_path(image_id)).size)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(check, ids):
+            pass
+
+
+def check_mask(description: DataDescription, path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read a label map, refusing one whose size is not the image's (width, height) or whose values are no labels."""
     mask = read_mask(path)
     if mask.shape[::-1] != size:
         raise InputError(
@@ -47,3 +64,4 @@ def _check_mask(description: DataDescription, path: Path, size: tuple[int, int])
             "export it again at the image's size"
         )
     check_label_values(path, np.unique(mask), description)
+    return mask
