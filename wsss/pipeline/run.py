@@ -30,7 +30,7 @@ from wsss.data import DataDescription, check_images, describe, label_table, read
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
-from wsss.writing import link_file, write_text
+from wsss.writing import write_text
 
 log = logging.getLogger(__name__)
 
@@ -259,7 +259,7 @@ class Step:
         shutil.rmtree(self.folder, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=_made(self.run.folder), prefix=f".{self.name}-") as temporary:
             copied = Path(temporary) / self.name
-            shutil.copytree(folder, copied, copy_function=link_file)
+            shutil.copytree(folder, copied, copy_function=_link)
             copied.replace(self.folder)
         self.run.save_config()
         self.run.write_results()
@@ -364,6 +364,14 @@ def _versions() -> dict[str, str]:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file, or a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def write_json(path: Path, content: object) -> None:

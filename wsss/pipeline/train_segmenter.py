@@ -42,10 +42,10 @@ def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
     if step.skip(scored=run.has_val_truth):
         return step
     run.check_data()
-    if not supervised:
+    if not supervised and run.config.segmenter.masks is None:
         require_masks(run, mask_folder(run))
-        if run.config.segmenter.masks is not None:
-            check_masks(run.data, run.train_ids, mask_folder(run))
+    elif not supervised:
+        check_masks(run.data, run.train_ids, mask_folder(run))
     prepare(run.config)
     network = new_segmenter(run)
     with step.working():
