@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from measuring import store
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -25,22 +24,12 @@ from wsss.cam import cam, merge_flips, published_maps, resize, with_flips
 from wsss.data import read_image, read_mask
 from wsss.metrics import ThresholdCounter
 from wsss.models import Classifier
-from wsss.pipeline.config import Config
 from wsss.pipeline.networks import load_classifier
-from wsss.pipeline.run import Run
+from wsss.pipeline.run import Run, open_run
 from wsss.seeds import load_seeds, resize_maps, save_seeds
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = (0.5, 1.0, 1.5, 2.0)
-
-
-def open_run(folder: Path) -> Run:
-    """A finished run, from the options it keeps."""
-    options = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(folder / "config.yaml"))
-    config = OmegaConf.to_object(options)
-    assert isinstance(config, Config)
-    config.outputs, config.run = str(folder.parent), folder.name
-    return Run(config)
 
 
 @torch.inference_mode()

@@ -24,12 +24,12 @@ from measuring import store
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from seed_files import open_run
 
 from wsss.data import VOID, read_mask
 from wsss.masks import otsu_threshold
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.make_masks import GRID, MaskMaker, mask_maker
+from wsss.pipeline.run import open_run
 from wsss.seeds import load_seeds, resize_maps
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files and folders are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wsss.writing import whole_file
+from wsss.writing import whole_file, whole_folder
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
@@ -34,3 +34,20 @@ def test_others_may_read_it_as_any_file_of_the_user(tmp_path: Path) -> None:
     with whole_file(tmp_path / "a") as file:
         file.write(b"x")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_folder_appears_when_its_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a"
+    for _ in ("new", "empty"):
+        with whole_folder(path) as folder:
+            (folder / "file").touch()
+            assert not list(path.glob("*"))
+        (path / "file").unlink()
+        assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failing_block_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk"), whole_folder(tmp_path / "a") as folder:  # noqa: PT012  as above
+        (folder / "file").touch()
+        raise OSError("disk")
+    assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from wsss.errors import InputError
 from wsss.pipeline.evaluate import evaluate
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run, Step, open_run
 from wsss.pipeline.train_classifier import train_classifier
 from wsss.pipeline.train_segmenter import train_segmenters
 
@@ -236,3 +236,25 @@ def test_a_taken_step_outlives_changes_of_its_twin(make_run: Callable[..., Run])
     finish(make_run("run=first", "overwrite=true"), "classifier", {"lr": 2}, [])
     assert second.is_finished
     assert not first.is_finished
+
+
+def test_a_run_is_opened_from_the_options_it_keeps(
+    make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("run=sweep/first", "limit_images=3", "masks.area=0.3")
+    run.save_config()
+    opened = open_run(run.folder)
+    assert (opened.folder, opened.train_ids) == (run.folder, run.train_ids)
+    assert opened.config.masks == run.config.masks
+    shutil.move(run.folder, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    assert open_run(Path()).folder == tmp_path / "moved"
+
+
+@pytest.mark.parametrize("text", [None, "a: [", "just words", "- 1", "no_such_option: 1", "seed: many"])
+def test_a_folder_without_a_runs_options_is_named(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"config\.yaml: no(t the options of a run| such file)") as caught:
+        open_run(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.pipeline.conftest import compose_config
+from wsss.pipeline.run import Run
+
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = (
     "explain",
@@ -21,6 +24,8 @@ SCRIPTS = (
     "run_pipeline",
     "summarize",
     "prepare_voc",
+    "export_masks",
+    "import_masks",
 )
 
 
@@ -145,6 +150,26 @@ def test_two_processes_draw_the_seeds_of_one(tmp_path: Path) -> None:
     files = sorted(path.relative_to(tmp_path / "smoke") for path in (tmp_path / "smoke" / "seeds").rglob("*.npz"))
     assert files
     assert all((tmp_path / "smoke" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
+
+
+def test_masks_go_out_and_come_back_by_the_scripts(tmp_path: Path) -> None:
+    truth = REPOSITORY / "data" / "mini_voc"
+    Run(compose_config("experiment=smoke", f"data.root={truth}", f"outputs={tmp_path}", "limit_images=3")).save_config()
+    run = tmp_path / "smoke"
+    shutil.copytree(truth / "SegmentationClass", run / "masks")
+    common = ["--what", "masks", "--out", str(tmp_path / "out")]
+    result = call("export_masks", str(run), "--format", "coco", "png", "--segmentation", "polygons", *common)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"wrote {tmp_path}/out/png: 3 images" in result.stdout
+    corrected = ["--run", str(run), "--out", str(tmp_path / "corrected")]
+    result = call("import_masks", str(tmp_path / "out" / "png"), *corrected)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"segmenter.masks={tmp_path}/corrected" in result.stdout
+    files = sorted((tmp_path / "corrected").iterdir())
+    assert len(files) == 3
+    assert all(path.read_bytes() == (tmp_path / "out" / "png" / path.name).read_bytes() for path in files)
+    assert_one_line_error(call("import_masks", str(tmp_path / "out" / "png"), *corrected), "corrected", "--out")
+    assert_one_line_error(call("export_masks", str(tmp_path), "--format", "voc", *common), "config.yaml", "a run")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

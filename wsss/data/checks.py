@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from wsss.data.description import DataDescription, unlabelled_images
@@ -119,7 +120,7 @@ def look_at(description: DataDescription, image_id: str, *, truth: bool) -> Imag
         )
     labels = attempt(lambda: tuple(read_labels(description, image_id)))
     if truth and size is not None:
-        attempt(lambda: _check_mask(description, description.mask_path(image_id), size))
+        attempt(lambda: check_mask(description, description.mask_path(image_id), size))
     digest = None if size is None or path is None else hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     return ImageFacts(size, digest, labels, tuple(findings))
 
@@ -140,7 +141,23 @@ def _is_turned(path: Path) -> bool:
         return is_turned(image)
 
 
-def _check_mask(description: DataDescription, path: Path, size: tuple[int, int]) -> None:
+def check_masks(description: DataDescription, ids: Iterable[str], folder: Path, *, threads: int = 4) -> None:
+    """Compare the label maps `<folder>/<id>.png` with their images.
+
+    Raises:
+        InputError: for the first that is missing, unreadable, of another size, or has a label value out of range.
+    """
+
+    def check(image_id: str) -> None:
+        check_mask(description, folder / f"{image_id}.png", read_image(description.image_path(image_id)).size)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(check, ids):
+            pass
+
+
+def check_mask(description: DataDescription, path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read a label map, refusing one whose size is not the image's (width, height) or whose values are no labels."""
     mask = read_mask(path)
     if mask.shape[::-1] != size:
         raise InputError(
@@ -148,6 +165,7 @@ def _check_mask(description: DataDescription, path: Path, size: tuple[int, int])
             "export it again at the image's size"
         )
     check_label_values(path, np.unique(mask), description)
+    return mask
 
 
 def _duplicates(

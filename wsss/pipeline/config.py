@@ -204,6 +204,7 @@ class SegmenterConfig:
         output_stride: default: the backbone's.
         eval_resize_long: longer side, in pixels, at which images are predicted; default: their own size. Label maps
             always have the image's size.
+        masks: folder of label maps `<id>.png` to train on; default: the run's own pseudo-masks.
         supervised_twin: also train the same network on the true masks, as the bound it is compared with.
     """
 
@@ -216,6 +217,7 @@ class SegmenterConfig:
     atrous_rates: list[int] = field(default_factory=lambda: [6, 12, 18])
     skip_stage: str = "stage2"
     skip_channels: int = 48
+    masks: str | None = None
     supervised_twin: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -2,10 +2,8 @@
 
 from wsss.errors import InputError
 from wsss.pipeline.run import Run
-from wsss.pipeline.train_segmenter import predict_val, val_protocol
+from wsss.pipeline.train_segmenter import predict_val, trained_on, val_protocol
 from wsss.report.tables import Protocol
-
-TRAINED_ON = {"segmenter": "pseudo-masks", "segmenter_supervised": "truth"}
 
 
 def evaluate(run: Run) -> tuple[dict[str, float], dict[str, Protocol]]:
@@ -25,13 +23,14 @@ def evaluate(run: Run) -> tuple[dict[str, float], dict[str, Protocol]]:
         raise InputError(f"{run.data.root}: the {split} images have no masks to score against")
     figures: dict[str, float] = {}
     protocols: dict[str, Protocol] = {}
-    for name, masks in TRAINED_ON.items():
+    for name, supervised in (("segmenter", False), ("segmenter_supervised", True)):
         model = run.folder / name / "model.pt"
-        if name == "segmenter_supervised" and not model.exists():
+        if supervised and not model.exists():
             continue
         scored = predict_val(run, model, model.parent / "evaluation" / f"{run.data.name}_{split}")
         key = f"{name}/{split}_miou"
         assert scored is not None  # there is truth, see above
         figures[key] = scored
+        masks = trained_on(run, supervised=supervised)
         protocols[key] = {"data": run.data.name, **val_protocol(run), "trained_on": masks}
     return figures, protocols

@@ -21,9 +21,10 @@ from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.config import MasksConfig
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.tables import write_csv, write_iou
+from wsss.pipeline.tables import write_iou
 from wsss.pipeline.training import device_of, keep_freed_memory, show_progress
 from wsss.seeds import Seeds, load_seeds, resize_maps
+from wsss.writing import write_csv
 
 GPU_BATCH = 8
 # Background thresholds looked at where annotated images or an area choose one.

@@ -25,10 +25,11 @@ from wsss.pipeline.config import CamConfig
 from wsss.pipeline.maps import STAGE_KINDS, WEIGHT_KINDS, draw_maps, kept_kinds
 from wsss.pipeline.networks import load_classifier
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.tables import write_csv, write_iou
+from wsss.pipeline.tables import write_iou
 from wsss.pipeline.training import num_workers, predict, prepare, process_rank
 from wsss.seeds import load_seeds, resize_maps, save_seeds
 from wsss.tasks.seeds import SeedTask
+from wsss.writing import write_csv
 
 RECAM_KINDS = tuple(kind for kind in WEIGHT_KINDS if kind.startswith("recam"))
 Sizes = dict[str, tuple[int, int]]  # image id -> its own height and width

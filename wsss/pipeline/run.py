@@ -21,15 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from joblib import cpu_count
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import wsss
 from wsss.data import DataDescription, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
-from wsss.writing import whole_file
+from wsss.writing import write_text
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +212,27 @@ class Run:
         """Keep the resolved options of the newest step beside the outputs; each step's own are in its manifest."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
+
+
+def open_run(folder: Path) -> Run:
+    """A run as its folder keeps it, with the options of its newest step.
+
+    Raises:
+        InputError: if the folder holds no run, or its options or data cannot be read any more.
+    """
+    folder = folder.resolve()
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; name the folder of a run, as outputs/demo")
+    try:
+        options = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+        config = OmegaConf.to_object(options)
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not the options of a run ({reason}); repair them, or run a step again") from None
+    assert isinstance(config, Config)
+    config.outputs, config.run = str(folder.parent), folder.name
+    return Run(config)
 
 
 class Step:
@@ -410,13 +433,6 @@ def write_json(path: Path, content: object) -> None:
 
 def _json(content: object) -> str:
     return json.dumps(content, indent=1, sort_keys=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        file.write(text.encode())
 
 
 def _hash(content: object) -> str:

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from rich.table import Table
 
 from wsss.errors import InputError
-from wsss.pipeline.tables import write_csv
 from wsss.report.tables import format_value, name_figure
+from wsss.writing import write_csv
 
 Row = dict[str, Any]
 # Options that never change a figure, and the name, which has a column of its own.

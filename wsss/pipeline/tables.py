@@ -1,22 +1,12 @@
 """Tables a run leaves beside its outputs."""
 
-import csv
-import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss.pipeline.run import Run, write_text
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table, whole or not at all."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([header, *rows])
-    write_text(path, buffer.getvalue())
+from wsss.pipeline.run import Run
+from wsss.writing import write_csv
 
 
 def write_iou(path: Path, run: Run, per_label: NDArray[np.float64]) -> None:

@@ -1,12 +1,13 @@
 """Steps `segmenter` and `segmenter_supervised`: DeepLab on pseudo-masks, and its twin on the true ones."""
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from wsss.data import ImageDataset, TrainValData, eval_transform, read_image, read_mask, save_mask
+from wsss.data import ImageDataset, TrainValData, check_masks, eval_transform, read_image, read_mask, save_mask
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import DeepLabV3Plus, load_segmenter
@@ -21,7 +22,12 @@ def segmenter_step(run: Run, *, supervised: bool = False) -> Step:
     """The step's identity: its options, and the masks or the classifier it starts from."""
     settings = asdict(run.config.segmenter)
     del settings["supervised_twin"]
-    inputs = [] if supervised else ["masks"]
+    given = settings.pop("masks")
+    inputs = []
+    if given is not None and not supervised:
+        settings["masks"] = _hash_of_masks(run)  # what they show, wherever they lie
+    elif not supervised:
+        inputs.append("masks")
     if run.config.segmenter.init == "classifier":
         inputs.append("recam" if run.config.recam.enabled else "classifier")
     name = "segmenter_supervised" if supervised else "segmenter"
@@ -36,8 +42,10 @@ def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
     if step.skip(scored=run.has_val_truth):
         return step
     run.check_data()
-    if not supervised:
-        _check_masks(run)
+    if not supervised and run.config.segmenter.masks is None:
+        require_masks(run, mask_folder(run))
+    elif not supervised:
+        check_masks(run.data, run.train_ids, mask_folder(run))
     prepare(run.config)
     network = new_segmenter(run)
     with step.working():
@@ -47,11 +55,34 @@ def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
     return step
 
 
-def _check_masks(run: Run) -> None:
+def mask_folder(run: Run) -> Path:
+    """Where the label maps lie that the segmenter is trained on."""
+    given = run.config.segmenter.masks
+    return run.folder / "masks" if given is None else Path(given)
+
+
+def trained_on(run: Run, *, supervised: bool) -> str:
+    """The segmenter's masks, as protocols call them."""
+    return "truth" if supervised else run.config.segmenter.masks or "pseudo-masks"
+
+
+def require_masks(run: Run, folder: Path) -> None:
+    """Refuse a folder that lacks the label map of a train image."""
+    is_own = folder == run.folder / "masks"
+    remedy = "make_masks.py` makes what is missing" if is_own else "import_masks.py … --complete` adds the run's own"
     for image_id in run.train_ids:
-        path = run.folder / "masks" / f"{image_id}.png"
+        path = folder / f"{image_id}.png"
         if not path.exists():
-            raise InputError(f"{path}: this pseudo-mask is gone; `python scripts/make_masks.py` makes what is missing")
+            raise InputError(f"{path}: there is no such mask; `python scripts/{remedy}")
+
+
+def _hash_of_masks(run: Run) -> str:
+    folder = mask_folder(run)
+    require_masks(run, folder)
+    digest = hashlib.sha256()
+    for image_id in run.train_ids:
+        digest.update(hashlib.sha256((folder / f"{image_id}.png").read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def train_segmenters(run: Run) -> None:
@@ -65,7 +96,7 @@ def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> N
     config = run.config.segmenter
     truth = run.data.root / run.data.mask_folder
     # The truth of the train split may cover its scored part alone (VOC's trainaug).
-    ids, folder = (run.score_ids, truth) if supervised else (run.train_ids, run.folder / "masks")
+    ids, folder = (run.score_ids, truth) if supervised else (run.train_ids, mask_folder(run))
     rows = dict(zip(run.train_ids, run.train_labels, strict=True))
     labels = torch.stack([rows[i] for i in ids])
     val_ids, val_labels = (run.val_ids, run.val_labels) if run.has_val_truth else ([], run.val_labels[:0])
@@ -90,8 +121,7 @@ def score_segmenter(run: Run, step: Step, *, supervised: bool = False) -> None:
     scored = predict_val(run, step.folder / "model.pt", step.folder)
     if scored is not None:
         key = "segmenter/supervised_val_miou" if supervised else "segmenter/val_miou"
-        masks = "truth" if supervised else "pseudo-masks"
-        step.add_figure(key, scored, **val_protocol(run), trained_on=masks)
+        step.add_figure(key, scored, **val_protocol(run), trained_on=trained_on(run, supervised=supervised))
 
 
 def predict_val(run: Run, model: Path, folder: Path) -> float | None:

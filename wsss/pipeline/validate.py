@@ -8,10 +8,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from wsss.data import Survey
-from wsss.pipeline.run import Run, write_text
-from wsss.pipeline.tables import write_csv
+from wsss.pipeline.run import Run
 from wsss.pipeline.training import show_progress
 from wsss.report.data_page import class_counts, cooccurrence, data_page
+from wsss.writing import write_csv, write_text
 
 log = logging.getLogger(__name__)
 

@@ -76,7 +76,6 @@ def unpack(archive: Path, folder: Path, place: Callable[[str], str | None], *, l
         missing.sort(key=lambda item: bool(last) and item[1].is_relative_to(folder / last))
         check_space(folder, sum(entry.size for entry, _ in missing))
         for entry, path in follow(missing, f"unpacking {archive.name}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
             with entry.open() as source, whole_file(path) as target:
                 shutil.copyfileobj(source, target)
     return len(missing)

@@ -23,8 +23,6 @@ All files are looked at: a value above 80 tells category ids, one that is no cat
 values. Masks that show both or neither are refused; `values` settles the latter.
 """
 
-import csv
-import io
 import json
 import logging
 import math
@@ -45,7 +43,7 @@ from rich.progress import track
 from wsss.data import VOID, read_mask, save_mask
 from wsss.data.files import UNREADABLE
 from wsss.errors import InputError
-from wsss.writing import whole_file
+from wsss.writing import write_csv, write_text
 
 CROWD = ("class", "void")
 VALUES = ("contiguous", "category")
@@ -296,33 +294,27 @@ def _check_runs(annotation: Annotation, image: CocoImage) -> None:
 def _write_tables(root: Path, parts: Sequence[Instances]) -> None:
     names = parts[0].categories
     log.info("%d classes, %s", len(names), reprlib.repr(list(names.values())))
-    _write_text(root / "classes.txt", _lines(names.values()))
+    write_text(root / "classes.txt", _lines(names.values()))
     for split, part in zip(SPLITS, parts, strict=True):
         path = root / "ImageSets" / "Segmentation" / f"{split.name}.txt"
-        _write_text(path, _lines(image.id for image in part.images))
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["image", "labels"])
-    for image in (image for part in parts for image in part.images):
-        present = {annotation.category_id for annotation in image.annotations}
-        writer.writerow([image.id, ";".join(names[category] for category in sorted(present))])
-    _write_text(root / "labels.csv", table.getvalue())
+        write_text(path, _lines(image.id for image in part.images))
+    images = (image for part in parts for image in part.images)
+    write_csv(root / "labels.csv", ("image", "labels"), ((image.id, _present(image, names)) for image in images))
+
+
+def _present(image: CocoImage, names: Mapping[int, str]) -> str:
+    categories = {annotation.category_id for annotation in image.annotations}
+    return ";".join(names[category] for category in sorted(categories))
 
 
 def _lines(words: Iterable[str]) -> str:
     return "".join(f"{word}\n" for word in words)
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        file.write(text.encode())
-
-
 def _claim(target: Path, origin: dict[str, str]) -> None:
     """Note beside the masks how they come about; refuse to mix two ways, since masks that exist are kept."""
     if not target.exists():
-        _write_text(target / ORIGIN, json.dumps(origin))
+        write_text(target / ORIGIN, json.dumps(origin))
     elif _noted(target) != origin:
         raise InputError(
             f"{target}: its masks were made otherwise ({_noted(target) or 'not by this script'}), not from {origin}; "

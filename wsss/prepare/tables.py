@@ -1,14 +1,12 @@
 """Lists of images, the table of their labels, and what must agree with them."""
 
-import csv
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsss.data import DataDescription, read_labels, read_split
 from wsss.errors import InputError
-from wsss.writing import whole_file
+from wsss.writing import csv_text, write_text
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +27,7 @@ def write_list(data: DataDescription, split: str, ids: Sequence[str]) -> bool:
         if read_split(data, split) != list(ids):
             raise InputError(f"{path}: another list is there already; move it away or choose another folder")
         return False
-    _write_text(path, "".join(f"{image_id}\n" for image_id in ids))
+    write_text(path, "".join(f"{image_id}\n" for image_id in ids))
     return True
 
 
@@ -39,15 +37,12 @@ def write_labels(data: DataDescription, ids: Sequence[str]) -> bool:
     Returns:
         Whether it was written: not, if it holds the same.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("image", "labels"))
-    for image_id in sorted(ids):
-        writer.writerow((image_id, ";".join(data.classes[label] for label in read_labels(data, image_id))))
+    rows = ((i, ";".join(data.classes[label] for label in read_labels(data, i))) for i in sorted(ids))
+    text = csv_text(("image", "labels"), rows)
     path = data.root / "labels.csv"
-    if path.exists() and path.read_bytes() == buffer.getvalue().encode():
+    if path.exists() and path.read_bytes() == text.encode():
         return False
-    _write_text(path, buffer.getvalue())
+    write_text(path, text)
     return True
 
 
@@ -74,9 +69,3 @@ def log_end(root: Path, splits: Mapping[str, Sequence[str]], written: int) -> No
     """Tell what lies there now, and how many files are new."""
     sizes = ", ".join(f"{split} {len(ids):,}" for split, ids in splits.items())
     log.info("%s: %s; %s", root, sizes, f"files written: {written:,}" if written else "all there already, nothing done")
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        file.write(text.encode())

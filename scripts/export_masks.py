@@ -1,0 +1,43 @@
+"""Export a run's pseudo-masks or predictions for annotation tools, other trainers or the VOC server (docs/exports.md).
+
+Examples:
+    python scripts/export_masks.py outputs/demo --what masks --format coco --segmentation polygons --out exported
+    python scripts/export_masks.py outputs/demo --what masks --format yolo png --out exported
+    python scripts/export_masks.py outputs/voc_recam --what predictions --format voc --out exported
+"""
+
+import argparse
+from pathlib import Path
+
+from wsss.exports.coco import SEGMENTATIONS
+from wsss.exports.voc import COMPETITIONS
+from wsss.pipeline.cli import one_line_errors
+from wsss.pipeline.export_masks import FORMATS, KINDS, export_masks
+from wsss.pipeline.run import open_run
+
+
+def main() -> None:
+    """A folder for each format."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--what", choices=KINDS, required=True, help="of the train images, or of the val images")
+    parser.add_argument("--format", nargs="+", choices=FORMATS, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="each format gets a folder in this one")
+    parser.add_argument("--segmentation", choices=SEGMENTATIONS, default="rle", help="coco: run lengths or polygons")
+    parser.add_argument("--void", action="store_true", help="coco: keep void pixels, as crowds of category void")
+    parser.add_argument("--competition", choices=COMPETITIONS, default="comp6", help="voc: which the archive enters")
+    options = parser.parse_args()
+    with one_line_errors():
+        export_masks(
+            open_run(options.run),
+            options.out,
+            what=options.what,
+            formats=options.format,
+            segmentation=options.segmentation,
+            void=options.void,
+            competition=options.competition,
+        )
+
+
+if __name__ == "__main__":
+    main()

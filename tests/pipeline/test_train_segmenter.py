@@ -1,0 +1,93 @@
+"""The segmenter, trained on masks from elsewhere."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wsss.data import read_mask, save_mask
+from wsss.errors import InputError
+from wsss.pipeline.export_masks import export_masks
+from wsss.pipeline.run import Run
+from wsss.pipeline.train_segmenter import segmenter_step, train_segmenter
+
+SMALL = (
+    "recam=none",
+    "backbone=resnet18",
+    "backbone.weights=none",
+    "limit_images=4",
+    "segmenter.batch_size=2",
+    "segmenter.init=imagenet",
+)
+
+
+@pytest.fixture
+def masks(make_run: Callable[..., Run], tmp_path: Path) -> Path:
+    """The truth of the train images, as if they had been corrected."""
+    run = make_run(*SMALL)
+    folder = tmp_path / "corrected"
+    folder.mkdir()
+    for image_id in run.train_ids:
+        shutil.copy(run.data.mask_path(image_id), folder)
+    return folder
+
+
+def test_a_segmenter_trains_on_given_masks_alone_and_says_so(
+    make_run: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    run = make_run(*SMALL, f"segmenter.masks={masks}")
+    step = train_segmenter(run)
+    assert step.protocols["segmenter/val_miou"]["trained_on"] == str(masks)
+    assert step.is_finished
+    assert "segmenter/val_miou" in run.write_results()
+    prediction = step.folder / "predictions" / f"{run.val_ids[0]}.png"
+    before = prediction.read_bytes()
+    prediction.unlink()
+    export_masks(run, tmp_path / "out", what="predictions", formats=["png"])  # makes it again
+    assert prediction.read_bytes() == before
+
+
+def test_what_the_masks_show_is_part_of_the_step_and_where_they_lie_is_not(
+    make_run: Callable[..., Run], masks: Path
+) -> None:
+    before = segmenter_step(make_run(*SMALL, f"segmenter.masks={masks}")).fingerprint
+    masks = masks.rename(masks.with_name("moved"))
+    run = make_run(*SMALL, f"segmenter.masks={masks}")
+    assert segmenter_step(run).fingerprint == before
+    path = masks / f"{run.train_ids[0]}.png"
+    save_mask(path, np.zeros_like(read_mask(path)))
+    assert segmenter_step(run).fingerprint != before
+
+
+def test_masks_from_elsewhere_do_not_concern_the_twin(make_run: Callable[..., Run], masks: Path) -> None:
+    plain = segmenter_step(make_run(*SMALL), supervised=True)
+    assert (
+        segmenter_step(make_run(*SMALL, f"segmenter.masks={masks}"), supervised=True).fingerprint == plain.fingerprint
+    )
+    assert "masks" not in plain.settings["segmenter"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("missing", r"there is no such mask; `python scripts/import_masks\.py … --complete`"),
+        ("size", "the mask is 20 × 30 pixels, its image 160 × 160"),
+        ("value", "label value 77 is out of range"),
+    ],
+)
+def test_faulty_masks_are_named_before_training(
+    make_run: Callable[..., Run], masks: Path, fault: str, message: str
+) -> None:
+    run = make_run(*SMALL, f"segmenter.masks={masks}")
+    path = masks / f"{run.train_ids[-1]}.png"
+    if fault == "missing":
+        path.unlink()
+    else:
+        save_mask(path, np.full((30, 20) if fault == "size" else (160, 160), 77, np.uint8))
+    with pytest.raises(InputError, match=message) as caught:
+        train_segmenter(run)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (run.folder / "segmenter").exists()
