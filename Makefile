@@ -52,6 +52,7 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/cam.py
 	$(PY) benchmarks/crf.py
 	$(PY) benchmarks/threshold_sweep.py
+	$(PY) benchmarks/loading.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,3 +1,4 @@
+from wsss.data.cache import ImageCache
 from wsss.data.checks import Finding, ImageFacts, Survey, check_mask, check_masks, survey
 from wsss.data.datamodule import TrainValData, size_loader
 from wsss.data.dataset import ImageDataset, Sample
@@ -15,6 +16,7 @@ __all__ = [
     "VOID",
     "DataDescription",
     "Finding",
+    "ImageCache",
     "ImageDataset",
     "ImageFacts",
     "Sample",

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -38,21 +39,18 @@ class TrainValData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled; the last, incomplete batch is left out unless it is the only one."""
-        return DataLoader(
+        return _loader(
             self.train,
+            self.num_workers,
             batch_size=self.batch_size,
             shuffle=True,
             drop_last=len(self.train) >= self.batch_size,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """In order, or in order of size."""
         if self.val_same_size:
-            return DataLoader(self.val, batch_size=self.batch_size, collate_fn=collate, num_workers=self.num_workers)
+            return _loader(self.val, self.num_workers, batch_size=self.batch_size)
         return size_loader(self.val, batch_size=self.batch_size, num_workers=self.num_workers)
 
 
@@ -64,7 +62,19 @@ def size_loader(
     Of a shard (i, n) batches i, i + n, i + 2 n … are loaded: n processes draw what one would draw.
     """
     batches = SizeBatches(size_batches(dataset, batch_size)[shard[0] :: shard[1]])
-    return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=num_workers)
+    return _loader(dataset, num_workers, batch_sampler=batches)
+
+
+def _loader(dataset: ImageDataset, num_workers: int, **options: Any) -> DataLoader[Sample]:
+    """Processes live on from epoch to epoch; on machines with a GPU batches are put where it can fetch them."""
+    return DataLoader(
+        dataset,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        **options,
+    )
 
 
 class SizeBatches(Sampler[list[int]]):

@@ -31,10 +31,15 @@ class ResizeLong(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Bilinear for images, nearest for masks."""
         if isinstance(inpt, tv_tensors.Mask):
-            # torchvision's default for masks takes the corner of a cell, which moves labels by up to half a pixel.
-            resized = TF.resize_image(inpt, params["size"], interpolation=v2.InterpolationMode.NEAREST_EXACT)
-            return tv_tensors.wrap(resized, like=inpt)
+            return resize_mask(inpt, params["size"])
         return self._call_kernel(TF.resize, inpt, params["size"], antialias=True)
+
+
+def resize_mask(mask: tv_tensors.Mask, size: Sequence[int]) -> tv_tensors.Mask:
+    """Labels (1, H, W) at another height and width, each that of the nearest pixel."""
+    # torchvision's default for masks takes the corner of a cell, which moves labels by up to half a pixel.
+    resized = TF.resize_image(mask, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT)
+    return tv_tensors.wrap(resized, like=mask)
 
 
 class ResizeBy(ResizeLong):

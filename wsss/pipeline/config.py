@@ -24,6 +24,8 @@ class DataConfig:
         mask_folder: ground-truth masks.
         val_share: share of the images for `val`, where the data set has no splits.
         split_seed: random seed of that split.
+        cache_long: train on copies of the photographs whose longer side has at most so many pixels; they are made in
+            outputs/cache the first time.
         skip_bad: leave out images with a fault and count them, instead of refusing.
         train: split whose image labels train the networks and whose images get seeds and masks.
         score: split (part of `train`) on which seeds and masks are scored; default: `train`.
@@ -38,6 +40,7 @@ class DataConfig:
     mask_folder: str | None = None
     val_share: float = 0.2
     split_seed: int = 0
+    cache_long: int | None = None
     skip_bad: bool = False
     train: str = "train"
     score: str | None = None

@@ -38,6 +38,7 @@ AT_LEAST_ONE = (
         "trainer.threads",
         "report.num_images",
         "cam.resize_long",
+        "data.cache_long",
         "segmenter.eval_resize_long",
     ),
 )

@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import wsss
-from wsss.data import DataDescription, Survey, describe, label_table, read_split, survey
+from wsss.data import DataDescription, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
@@ -113,6 +113,15 @@ class Run:
     def has_val_truth(self) -> bool:
         """Whether the segmenter can be scored."""
         return self.data.has_masks(self.val_ids)
+
+    @property
+    def image_cache(self) -> ImageCache | None:
+        """Copies of large photographs to train on, if asked for; runs of one data set share them."""
+        longest = self.config.data.cache_long
+        if longest is None:
+            return None
+        source = hashlib.sha256(str(self.data.root.resolve()).encode()).hexdigest()[:8]
+        return ImageCache(Path(self.config.outputs) / "cache" / f"{self.data.name}-{source}-{longest}", longest)
 
     def survey(self, progress: Callable[[int], object] = lambda done: None) -> Survey:
         """Look at every image, label and mask of the run's splits."""

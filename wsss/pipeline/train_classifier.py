@@ -69,8 +69,10 @@ def _fit(
     batch_size: int,
 ) -> None:
     data = TrainValData(
-        ImageDataset(run.data, run.train_ids, run.train_labels, transform=augmentation(augment)),
-        ImageDataset(run.data, run.val_ids, run.val_labels, transform=center_transform(augment.crop)),
+        ImageDataset(run.data, run.train_ids, run.train_labels, transform=augmentation(augment), cache=run.image_cache),
+        ImageDataset(
+            run.data, run.val_ids, run.val_labels, transform=center_transform(augment.crop), cache=run.image_cache
+        ),
         batch_size=batch_size,
         num_workers=num_workers(run.config),
     )

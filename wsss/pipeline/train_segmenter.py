@@ -101,7 +101,14 @@ def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> N
     labels = torch.stack([rows[i] for i in ids])
     val_ids, val_labels = (run.val_ids, run.val_labels) if run.has_val_truth else ([], run.val_labels[:0])
     data = TrainValData(
-        ImageDataset(run.data, ids, labels, transform=augmentation(config.augment), mask_folder=folder),
+        ImageDataset(
+            run.data,
+            ids,
+            labels,
+            transform=augmentation(config.augment),
+            mask_folder=folder,
+            cache=run.image_cache,
+        ),
         ImageDataset(run.data, val_ids, val_labels, transform=eval_transform(), mask_folder=truth),
         batch_size=config.batch_size,
         num_workers=num_workers(run.config),

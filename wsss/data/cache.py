@@ -1,0 +1,39 @@
+"""Copies of large photographs at the size training needs, so that each is decoded at full size once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from wsss.data.files import image_size, read_image
+from wsss.writing import whole_file
+
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """Photographs with the longer side at `resize_long` pixels at most.
+
+    Attributes:
+        folder: where the copies are kept, as JPEG; one that is older than its photograph is made anew.
+        resize_long: longer side of a copy in pixels. Photographs that are no longer are read as they are.
+    """
+
+    folder: Path
+    resize_long: int
+
+    def read(self, path: Path, image_id: str) -> Image.Image:
+        """The photograph `path`, RGB, from its copy if it is large; the first time gives what every time will."""
+        width, height = image_size(path)
+        if max(width, height) <= self.resize_long:
+            return read_image(path)
+        copy = self.folder / f"{image_id}.jpg"
+        if not copy.exists() or copy.stat().st_mtime_ns < path.stat().st_mtime_ns:
+            factor = self.resize_long / max(width, height)
+            size = max(round(width * factor), 1), max(round(height * factor), 1)
+            with whole_file(copy) as file:
+                read_image(path).resize(size, Image.Resampling.BICUBIC).save(
+                    file, format="JPEG", quality=JPEG_QUALITY, subsampling=0
+                )
+        return read_image(copy)
