@@ -38,6 +38,18 @@ def test_the_pipeline_leaves_every_figure_with_its_protocol(smoke_run: Run) -> N
     assert results["masks/oracle_miou"] >= results["masks/miou"]
 
 
+def test_every_score_of_label_maps_says_what_was_scored_and_how(smoke_run: Run) -> None:
+    protocols = json.loads((smoke_run.folder / "protocols.json").read_text())
+    stamps = [stamp for key, stamp in protocols.items() if key.endswith("miou")]
+    tables = [path for name in ("iou.csv", "curve.csv") for path in smoke_run.folder.rglob(name)]
+    assert len(tables) == 5  # seeds and masks have both, the segmenter one
+    stamps += [json.loads(path.with_suffix(".protocol.json").read_text()) for path in tables]
+    for stamp in stamps:
+        assert stamp["scored"] in ("seeds", "masks", "segmenter")
+        assert {"data", "split", "images", "void", "crf", "scales", "flip"} <= set(stamp)
+        assert stamp["scored"] == "segmenter" or "threshold" in stamp or "layer_scales" in stamp  # a curve has many
+
+
 def test_every_train_image_has_a_seed_and_a_mask_of_its_present_classes(smoke_run: Run) -> None:
     for image_id, labels in zip(smoke_run.train_ids, smoke_run.train_labels, strict=True):
         present = labels.nonzero()[:, 0].tolist()

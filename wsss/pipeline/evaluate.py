@@ -2,7 +2,7 @@
 
 from wsss.errors import InputError
 from wsss.pipeline.run import Run
-from wsss.pipeline.train_segmenter import predict_val, trained_on, val_protocol
+from wsss.pipeline.train_segmenter import predict_val, val_protocol
 from wsss.report.tables import Protocol
 
 
@@ -27,10 +27,10 @@ def evaluate(run: Run) -> tuple[dict[str, float], dict[str, Protocol]]:
         model = run.folder / name / "model.pt"
         if supervised and not model.exists():
             continue
-        scored = predict_val(run, model, model.parent / "evaluation" / f"{run.data.name}_{split}")
+        protocol = val_protocol(run, supervised=supervised)
+        scored = predict_val(run, model, model.parent / "evaluation" / f"{run.data.name}_{split}", protocol)
         key = f"{name}/{split}_miou"
         assert scored is not None  # there is truth, see above
         figures[key] = scored
-        masks = trained_on(run, supervised=supervised)
-        protocols[key] = {"data": run.data.name, **val_protocol(run), "trained_on": masks}
+        protocols[key] = run.stamp(**protocol)
     return figures, protocols

@@ -21,10 +21,9 @@ from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.config import MasksConfig
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.tables import write_iou
+from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
 from wsss.pipeline.training import device_of, keep_freed_memory, show_progress
 from wsss.seeds import Seeds, load_seeds, resize_maps
-from wsss.writing import write_csv
 
 GPU_BATCH = 8
 # Background thresholds looked at where annotated images or an area choose one.
@@ -253,16 +252,18 @@ def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], thr
     scores = iou(confusion)
     crf = "none" if config.kind == "threshold" else f"{config.crf.iterations} iterations"
     protocol = {
+        "scored": "masks",
         "split": run.config.data.score or run.config.data.train,
         "images": len(image_ids),
         "method": config.kind,
         "crf": crf,
+        "void": VOID_POLICY,
         **seed_protocol(run),
     }
-    at = round(threshold, 4)
-    step.add_figure("masks/miou", 100 * float(scores.mean), threshold=at, threshold_from=source, **protocol)
-    step.add_figure("masks/coverage", covered / pixels, threshold=at, threshold_from=source, **protocol)
-    write_iou(step.folder / "iou.csv", run, scores.per_label)
+    at = {"threshold": round(threshold, 4), "threshold_from": source}
+    step.add_figure("masks/miou", 100 * float(scores.mean), **protocol, **at)
+    step.add_figure("masks/coverage", covered / pixels, **protocol, **at)
+    write_iou(step.folder / "iou.csv", run, scores.per_label, run.stamp(**protocol, **at))
     if config.oracle:
         others = sorted({round(min(max(threshold + offset, 0.0), 0.99), 4) for offset in config.oracle})
         miou = iou(_count_all(run, maker, image_ids, others)).mean
@@ -272,4 +273,5 @@ def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], thr
         step.add_figure(
             "masks/oracle_miou", 100 * curve[best], threshold=round(best, 4), threshold_from=source, **protocol
         )
-        write_csv(step.folder / "curve.csv", ["threshold", "miou"], [(t, 100 * m) for t, m in sorted(curve.items())])
+        rows = [(t, 100 * m) for t, m in sorted(curve.items())]
+        write_scores(step.folder / "curve.csv", ["threshold", "miou"], rows, run.stamp(**protocol))

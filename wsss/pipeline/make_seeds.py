@@ -25,11 +25,10 @@ from wsss.pipeline.config import CamConfig
 from wsss.pipeline.maps import STAGE_KINDS, WEIGHT_KINDS, draw_maps, kept_kinds
 from wsss.pipeline.networks import load_classifier
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.tables import write_iou
+from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
 from wsss.pipeline.training import num_workers, predict, prepare, process_rank
 from wsss.seeds import load_seeds, resize_maps, save_seeds
 from wsss.tasks.seeds import SeedTask
-from wsss.writing import write_csv
 
 RECAM_KINDS = tuple(kind for kind in WEIGHT_KINDS if kind.startswith("recam"))
 Sizes = dict[str, tuple[int, int]]  # image id -> its own height and width
@@ -198,7 +197,8 @@ def _score(run: Run, step: Step, threshold: float) -> None:
     config = run.config.cam
     drawn = set(seed_ids(run))
     truths = {i: read_mask(run.data.mask_path(i)) for i in run.score_ids if i in drawn}
-    common = {"split": run.config.data.score or run.config.data.train, "images": len(truths), "crf": "none"}
+    split = run.config.data.score or run.config.data.train
+    common = {"scored": "seeds", "split": split, "images": len(truths), "crf": "none", "void": VOID_POLICY}
     rows: list[tuple[str, float, float]] = []
     for kind, folder in kinds.items():
         sweep = _sweep(folder, truths, run.data.num_classes + 1, [*thresholds, threshold])
@@ -209,14 +209,13 @@ def _score(run: Run, step: Step, threshold: float) -> None:
         if kind == "seed":
             protocol |= seed_protocol(run)
             chosen = int(np.flatnonzero(sweep.thresholds == threshold)[0])
-            source = "mean Otsu, no truth"
-            step.add_figure(
-                "seeds/miou", 100 * sweep.miou[chosen], threshold=round(threshold, 4), threshold_from=source, **protocol
-            )
-            write_iou(step.folder / "iou.csv", run, sweep.iou[chosen])
+            at = {"threshold": round(threshold, 4), "threshold_from": "mean Otsu, no truth"}
+            step.add_figure("seeds/miou", 100 * sweep.miou[chosen], **protocol, **at)
+            write_iou(step.folder / "iou.csv", run, sweep.iou[chosen], run.stamp(**protocol, **at))
         best = round(float(sweep.thresholds[sweep.best]), 4)
         step.add_figure(key, 100 * sweep.miou.max(), threshold=best, threshold_from="oracle", **protocol)
-    write_csv(step.folder / "curve.csv", ["kind", "threshold", "miou"], rows)
+    drawn = {"scales": list(config.scales), "layer_scales": list(config.layer_scales), "flip": config.flip}
+    write_scores(step.folder / "curve.csv", ["kind", "threshold", "miou"], rows, run.stamp(**common, **drawn))
 
 
 def _sweep(folder: Path, truths: dict[str, NDArray[np.uint8]], num_labels: int, thresholds: Sequence[float]) -> Sweep:

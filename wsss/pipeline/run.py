@@ -114,6 +114,11 @@ class Run:
         """Whether the segmenter can be scored."""
         return self.data.has_masks(self.val_ids)
 
+    def stamp(self, **protocol: object) -> dict[str, object]:
+        """How something was measured, with what holds for the whole run."""
+        left_out = {"left_out": len(self.left_out)} if self.left_out else {}
+        return {"data": self.data.name, **protocol, **left_out}
+
     @property
     def image_cache(self) -> ImageCache | None:
         """Copies of large photographs to train on, if asked for; runs of one data set share them."""
@@ -359,8 +364,7 @@ class Step:
     def add_figure(self, key: str, value: float, **protocol: object) -> None:
         """Record a figure for results.json with the protocol it was measured by."""
         self.figures[key] = round(float(value), 4)
-        left_out = {"left_out": len(self.run.left_out)} if self.run.left_out else {}
-        self.protocols[key] = {"data": self.run.data.name, **protocol, **left_out}
+        self.protocols[key] = self.run.stamp(**protocol)
 
     def _fingerprint_of(self, step: str) -> str:
         path = self.run.folder / step / "manifest.json"

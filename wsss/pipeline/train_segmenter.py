@@ -1,6 +1,7 @@
 """Steps `segmenter` and `segmenter_supervised`: DeepLab on pseudo-masks, and its twin on the true ones."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from wsss.metrics import confusion_matrix, iou
 from wsss.models import DeepLabV3Plus, load_segmenter
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.tables import write_iou
+from wsss.pipeline.tables import VOID_POLICY, write_iou
 from wsss.pipeline.training import augmentation, autocast, device_of, fit, num_workers, optimizer_options, prepare
 from wsss.tasks import SegmenterTask
 
@@ -125,13 +126,14 @@ def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> N
 
 def score_segmenter(run: Run, step: Step, *, supervised: bool = False) -> None:
     """Predict the val images at one scale, keep the predictions, and score them if there is truth."""
-    scored = predict_val(run, step.folder / "model.pt", step.folder)
+    protocol = val_protocol(run, supervised=supervised)
+    scored = predict_val(run, step.folder / "model.pt", step.folder, protocol)
     if scored is not None:
         key = "segmenter/supervised_val_miou" if supervised else "segmenter/val_miou"
-        step.add_figure(key, scored, **val_protocol(run), trained_on=trained_on(run, supervised=supervised))
+        step.add_figure(key, scored, **protocol)
 
 
-def predict_val(run: Run, model: Path, folder: Path) -> float | None:
+def predict_val(run: Run, model: Path, folder: Path, protocol: Mapping[str, object]) -> float | None:
     """Write `predictions/<id>.png` and `iou.csv` under `folder`; mIoU in percent, None without truth."""
     segmenter = load_segmenter(model, device=str(device_of(run.config)))
     num_labels = run.data.num_classes + 1
@@ -146,13 +148,22 @@ def predict_val(run: Run, model: Path, folder: Path) -> float | None:
     if not run.has_val_truth:
         return None
     scores = iou(confusion)
-    write_iou(folder / "iou.csv", run, scores.per_label)
+    write_iou(folder / "iou.csv", run, scores.per_label, run.stamp(**protocol))
     return 100 * float(scores.mean)
 
 
-def val_protocol(run: Run) -> dict[str, object]:
+def val_protocol(run: Run, *, supervised: bool = False) -> dict[str, object]:
     """How the segmenter is scored."""
     resized = run.config.segmenter.eval_resize_long
     size = {} if resized is None else {"resize_long": resized}
-    common = {"split": run.config.data.val, "images": len(run.val_ids)}
-    return {**common, **size, "scales": [1.0], "flip": False, "crf": "none"}
+    return {
+        "scored": "segmenter",
+        "split": run.config.data.val,
+        "images": len(run.val_ids),
+        **size,
+        "scales": [1.0],
+        "flip": False,
+        "crf": "none",
+        "void": VOID_POLICY,
+        "trained_on": trained_on(run, supervised=supervised),
+    }

@@ -185,6 +185,7 @@ def _shorten(title: str, rows: Sequence[tuple[str, str, Protocol, bool]]) -> Res
 
 def _fragments(protocol: Protocol) -> list[str]:
     rest = {key: value for key, value in protocol.items() if value is not None and value != ""}
+    rest.pop("scored", None)  # the group's title says it
     parts = []
     if data := " ".join(_text(rest.pop(key)) for key in ("data", "split") if key in rest):
         parts.append(data)
