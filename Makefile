@@ -39,7 +39,7 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 test-reference: $(REFERENCE)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile tests/masks tests/pipeline/test_make_masks.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile tests/masks tests/pipeline/test_make_masks.py tests/pipeline/test_run_all.py
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

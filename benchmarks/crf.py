@@ -6,8 +6,8 @@ Images are 375 × 500, tiled from photographs of mini_voc, or the photographs of
 depends on the image alone (for pydensecrf both kernels; ours keeps the smoothness kernel of a size, and its first build
 is not counted), "iterations" the ten mean-field steps. Two passes are the confident labels': the published code builds
 and runs the CRF twice. The variants of a case take turns in one process, so that a machine that slows down slows both;
-figures are medians, ratios medians of each turn's ratio. "Extra memory" is what the first image adds to the peak
-resident size, in a process of each variant's own. With a GPU, batches of 8 images are measured as well.
+figures are medians, ratios medians of each turn's ratio (a GPU's: of medians). "Extra memory" is what the first image
+adds to the peak resident size, in a process of each variant's own. With a GPU, batches of 8 images are measured too.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def torch_crf(images: list[NDArray[np.uint8]], device: str) -> Callable[[NDArray
     crf = MeanField(torch.from_numpy(np.stack(images)).to(device), PARAMS)
 
     def iterate(unary: NDArray[np.float32]) -> object:
-        energy = torch.tensor(unary, device=device).expand(len(images), *unary.shape)
+        energy = torch.tensor(np.stack([unary] * len(images)), device=device)
         return crf.marginals(energy).argmax(dim=2).cpu()
 
     return iterate
@@ -168,6 +168,7 @@ def measure_many(options: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 def measure_gpu(images: list[NDArray[np.uint8]], unary: NDArray[np.float32], repeats: int) -> dict[str, float]:
     """Seconds an image; results come back to the CPU, which waits for them."""
+    torch.cuda.reset_peak_memory_stats()
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()

@@ -88,3 +88,26 @@ def test_one_flat_image_smooths_a_stray_pixel_away() -> None:
     unary[:, :, :, 7, 7] = unary[:, :, [1, 0], 7, 7]
     marginals: Tensor = MeanField(torch.full((1, 15, 15, 3), 90, dtype=torch.uint8), PARAMS).marginals(unary)
     assert (marginals.argmax(dim=2) == 0).all()
+
+
+def test_labels_far_more_probable_than_the_last_are_told_apart() -> None:
+    image, _ = scene(0, 3)
+    unary = torch.tensor([0.0, 30.0, 100.0]).view(1, 1, 3, 1, 1).expand(1, 1, 3, 20, 26)
+    marginals = MeanField(image, dataclasses.replace(PARAMS, bilateral_compat=1.0, gaussian_compat=1.0)).marginals(
+        unary
+    )
+    assert marginals[0, 0, 0].min() > 0.999
+    assert torch.isfinite(marginals).all()
+    # Strong kernels push scores beyond what a float32 can hold the exponential of.
+    strong = MeanField(image, dataclasses.replace(PARAMS, bilateral_compat=200.0)).marginals(unary)
+    assert torch.isfinite(strong).all()
+    assert strong[0, 0, 0].min() > 0.999
+
+
+def test_a_label_the_image_has_not_does_not_change_the_rest() -> None:
+    image, unary = scene(3, 2)
+    crf = MeanField(image, dataclasses.replace(PARAMS, bilateral_compat=60.0))
+    absent = torch.full_like(unary[:, :, :1], 30.0)
+    torch.testing.assert_close(
+        crf.marginals(torch.cat([unary, absent, absent], dim=2))[:, :, :2], crf.marginals(unary), rtol=1e-4, atol=1e-4
+    )

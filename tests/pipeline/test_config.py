@@ -17,7 +17,7 @@ GROUPS = sorted(
 
 @pytest.mark.parametrize("override", GROUPS)
 def test_every_group_composes(override: str) -> None:
-    root = ["data.root=somewhere"] if override == "data=voc_sample" else []
+    root = ["data.root=somewhere"] if override in ("data=voc_sample", "data=folder") else []
     compose_config(override, *root)
 
 

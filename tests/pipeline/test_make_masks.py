@@ -106,6 +106,34 @@ def test_a_killed_worker_leaves_whole_files_and_the_rerun_makes_the_rest(
     assert not [path for path in (run.folder / "masks").iterdir() if path.name.startswith(".")]
 
 
+class KilledAlways(KilledOnce):
+    """Its process is killed at the sixth image, whenever it comes to it."""
+
+    def __call__(self, image_ids: Sequence[str], thresholds: Sequence[float]) -> list[NDArray[np.uint8]]:
+        if image_ids[0].endswith(self.victim):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return MaskMaker.__call__(self, image_ids, thresholds)
+
+
+def test_a_task_that_always_ends_its_dask_worker_is_told(
+    seeded_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask.distributed")
+    original = module.mask_maker
+    run = seeded_run("masks.jobs=2", "masks.backend=dask", "reuse=false")
+    fields = {field.name: getattr(original(run), field.name) for field in dataclasses.fields(MaskMaker)}
+    monkeypatch.setattr(module, "mask_maker", lambda _: KilledAlways(**fields))
+    with pytest.raises(InputError, match=r"worker process was killed.*same command goes on"):
+        make_masks(run)
+
+
+@pytest.mark.parametrize("backend", ["multiprocessing", "threading", "sequential"])
+def test_joblibs_other_back_ends_make_the_same_masks(seeded_run: Callable[..., Run], backend: str) -> None:
+    whole = masks_of(seeded_run("run=whole", "reuse=false", "masks=threshold"))
+    options = ["masks.jobs=2", f"masks.backend={backend}", "reuse=false", "masks=threshold", "run=other"]
+    assert are_equal(whole, masks_of(seeded_run(*options)))
+
+
 def test_annotated_images_choose_the_threshold_and_are_left_out_of_the_score(seeded_run: Callable[..., Run]) -> None:
     run = seeded_run("masks=threshold", "masks.annotated=3", "masks.oracle=[-0.2,0.2]")
     step = make_masks(run)
@@ -123,6 +151,8 @@ def test_an_area_chooses_the_threshold_without_truth(seeded_run: Callable[..., R
         run = seeded_run("masks=threshold", f"masks.area={area}", f"run=area_{area}")
         shares = [float((mask > 0).mean()) for mask in masks_of(run).values()]
         assert np.mean(shares) == pytest.approx(area, abs=0.05)
+    with pytest.raises(InputError, match=r"masks\.area=0\.99: masks can have 0\.\d\d to 0\.\d\d; name a share between"):
+        make_masks(seeded_run("masks=threshold", "masks.area=0.99", "run=all"))
 
 
 def test_the_torch_and_the_reference_back_end_make_the_same_masks(seeded_run: Callable[..., Run]) -> None:

@@ -11,7 +11,7 @@ from wsss.errors import InputError
 from wsss.labels import VOID
 from wsss.masks.labels import local_labels, to_labels
 from wsss.masks.mean_field import MeanField
-from wsss.masks.params import CRFParams
+from wsss.masks.params import BACKENDS, CRFParams
 
 # Energy of a label that an image has not, where its batch has more: a probability of 1e-13.
 _ABSENT = 30.0
@@ -19,6 +19,8 @@ _ABSENT = 30.0
 
 def require_backend(params: CRFParams) -> None:
     """Fail early, in one line, where the CRF cannot run."""
+    if params.backend not in BACKENDS:
+        raise InputError(f"crf.backend={params.backend}: expected one of {', '.join(BACKENDS)}")
     if params.backend == "pydensecrf" and importlib.util.find_spec("pydensecrf") is None:
         raise InputError(
             "crf.backend=pydensecrf: `pip install pydensecrf2` first (needs a C++ compiler), "
@@ -56,7 +58,7 @@ def crf_marginals(image: NDArray[np.uint8], unary: NDArray[np.float32], params: 
     if params.backend == "pydensecrf":
         return np.stack([_pydensecrf_marginals(image, of_pass, params) for of_pass in unary])
     crf = MeanField(torch.from_numpy(np.array(image))[None], params)  # a copy: torch refuses read-only arrays
-    marginals: NDArray[np.float32] = crf.marginals(torch.from_numpy(unary)[None])[0].numpy()
+    marginals: NDArray[np.float32] = crf.marginals(torch.tensor(unary)[None])[0].numpy()
     return marginals
 
 
@@ -99,14 +101,20 @@ def dense_crf(
 
     Raises:
         InputError: if pydensecrf is not installed.
-        ValueError: if sizes disagree.
+        ValueError: if sizes disagree, or for another kind of image, labels out of range or scores that are not finite.
     """
     params = params or CRFParams()
+    if image.dtype != np.uint8 or not image.size:
+        raise ValueError(f"expected an RGB image of uint8, got {image.dtype} {image.shape}")
     if image.shape != (*scores.shape[-2:], 3):
         raise ValueError(f"expected an image {(*scores.shape[-2:], 3)} for scores {scores.shape}, got {image.shape}")
     if scores.ndim == 2:
         num_labels = int(scores.max()) + 1 if num_labels is None else num_labels
+        if scores.min() < 0 or scores.max() >= min(num_labels, VOID):
+            raise ValueError(f"expected labels 0 to {min(num_labels, VOID) - 1}, got {scores.min()} to {scores.max()}")
         return refine_labels(image, scores[None].astype(np.uint8), num_labels, params)[0]
+    if not np.isfinite(scores).all():
+        raise ValueError("expected probabilities, got some that are not finite")
     unary = -np.log(np.clip(scores, 1e-5, 1.0)).astype(np.float32)
     return crf_marginals(image, unary, params).argmax(axis=0).astype(np.uint8)
 

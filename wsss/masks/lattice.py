@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.errors import InputError
+
 
 @dataclass(frozen=True)
 class Lattice:
@@ -104,7 +106,7 @@ def build_lattice(features: Tensor) -> Lattice:
             Gaussian's standard deviation.
 
     Raises:
-        ValueError: if the points are spread over more cells than an int64 can number.
+        InputError: if the points are spread over more cells than an int64 can number.
     """
     if features.ndim == 2:
         features = features[None]
@@ -189,7 +191,7 @@ def _keys(cells: Tensor, rank: Tensor, num_sets: int) -> tuple[Tensor, Tensor]:
         strides.append(size)
         size *= n
     if size * num_sets * (d + 1) << num_points.bit_length() >= 2**63:
-        raise ValueError(f"the points are spread too far: {extent} cells; choose larger standard deviations")
+        raise InputError(f"the points are spread too far: {extent} cells; choose larger standard deviations")
     stride = torch.tensor([*strides, 0], device=cells.device)  # (d + 1,)
     first = ((cells[:d] - low[:, None]) * stride[:d, None]).sum(dim=0)  # remainder 0
     first += torch.arange(num_sets, device=cells.device).repeat_interleave(num_points // num_sets) * size

@@ -9,6 +9,9 @@ from torch import Tensor
 from wsss.masks.lattice import Lattice, build_lattice, sum_of
 from wsss.masks.params import CRFParams
 
+# e to this, summed over all labels, is a float32.
+_SAFE_EXPONENT = 60.0
+
 
 class MeanField:
     """The CRF of images of one size; what depends on the images alone is built once, for any number of labellings.
@@ -47,18 +50,21 @@ class MeanField:
         unary_scores = energy[..., -1:] - energy[..., :-1]  # (B · H · W, P, L - 1)
         if (passes, labels) == (1, 4):  # four columns are filtered faster than three
             unary_scores = F.pad(unary_scores, (0, 1), value=-torch.inf)
-        odds = _odds(unary_scores.clone())
+        odds, last = _odds(unary_scores.clone())
         for _ in range(self.iterations):
-            norm = _row_sums(odds).add_(1)
-            differences = odds.sub_(1).div_(norm)
-            odds = _odds(self.lattice.filter(differences.flatten(1)).view_as(odds).add_(unary_scores))
-        q = odds.div_(_row_sums(odds).add_(1))[..., : labels - 1].view(batch, height, width, passes, -1)
+            norm = _row_sums(odds).add_(last)
+            differences = odds.sub_(last).div_(norm)
+            odds, last = _odds(self.lattice.filter(differences.flatten(1)).view_as(odds).add_(unary_scores))
+        q = odds.div_(_row_sums(odds).add_(last))[..., : labels - 1].view(batch, height, width, passes, -1)
         return torch.cat([q, 1 - q.sum(dim=-1, keepdim=True)], dim=-1).permute(0, 3, 4, 1, 2)
 
 
-def _odds(scores: Tensor) -> Tensor:
-    """How much more probable than the last label, e^scores in place; kept where sums of a few are finite."""
-    return scores.clamp_(-60.0, 60.0).exp_()
+def _odds(scores: Tensor) -> tuple[Tensor, Tensor | float]:
+    """The softmax of scores (N, P, L - 1) and a last 0 but for its norm: of the former, in place, and of the last."""
+    if not scores.is_cuda and scores.amax() < _SAFE_EXPONENT:  # as nearly always; a GPU would have to be waited for
+        return scores.exp_(), 1.0
+    largest = scores.amax(dim=-1, keepdim=True).clamp_(min=0)
+    return scores.sub_(largest).exp_(), largest.neg_().exp_()
 
 
 def _row_sums(values: Tensor) -> Tensor:

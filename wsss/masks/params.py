@@ -11,7 +11,7 @@ class CRFParams:
 
     Attributes:
         iterations: mean-field steps.
-        gt_prob: confidence in the labels the CRF starts from, in (1 / num_labels, 1).
+        gt_prob: confidence in the labels the CRF starts from, in (0.5, 1).
         gaussian_sxy: standard deviation of the smoothness kernel, pixels.
         gaussian_compat: its weight.
         bilateral_sxy: spatial standard deviation of the appearance kernel, pixels.

@@ -28,13 +28,13 @@ class ThresholdCounter:
     """Counts (true label, best class, score bucket); the confusion at every threshold is a cumulative sum.
 
     Args:
-        thresholds: ascending background scores.
+        thresholds: ascending background scores; like the maps they are compared as float32.
         num_labels: L, background counted.
     """
 
     def __init__(self, thresholds: Sequence[float] | NDArray[np.floating], num_labels: int) -> None:
         self.thresholds = np.asarray(thresholds, np.float64)
-        if self.thresholds.ndim != 1 or not len(self.thresholds) or (np.diff(self.thresholds) <= 0).any():
+        if self.thresholds.ndim != 1 or not len(self.thresholds) or not (np.diff(self.thresholds) > 0).all():
             raise ValueError(f"expected ascending thresholds, got {thresholds}")
         self.num_labels = num_labels
         self.counts = np.zeros((num_labels, num_labels, len(self.thresholds) + 1), np.int64)

@@ -134,6 +134,6 @@ def _set_up_logging() -> None:
         handlers=[handler],
         force=True,
     )
-    for noisy in ("pytorch_lightning", "lightning.pytorch", "timm", "matplotlib", "PIL"):
+    for noisy in ("pytorch_lightning", "lightning.pytorch", "timm", "matplotlib", "PIL", "distributed"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.jit")

@@ -177,7 +177,8 @@ class MasksConfig:
         area: choose it so that this share of the pixels, on average, is foreground in the masks.
         fg_margin: confident: added to the threshold for the foreground pass.
         bg_margin: confident: subtracted from it for the background pass.
-        oracle: also make masks at these offsets from the threshold and score them; the best is reported as the oracle.
+        oracle: where there is truth, also make masks at these offsets from the threshold and score them; the best is
+            reported as the oracle, with what the threshold loses to it.
         jobs: processes; -1: one a core.
         backend: how they run: loky (processes of this machine), threading, dask, or any other joblib knows.
         scheduler: dask: its address; default: a cluster of this machine's cores.
@@ -190,7 +191,7 @@ class MasksConfig:
     area: float | None = None
     fg_margin: float = 0.1
     bg_margin: float = 0.1
-    oracle: list[float] = field(default_factory=list)
+    oracle: list[float] = field(default_factory=lambda: [-0.1, -0.05, 0.05, 0.1])
     jobs: int = -1
     backend: str = "loky"
     scheduler: str | None = None

@@ -1,6 +1,7 @@
 """Step `masks`: seeds to pseudo-masks, in parallel over images, and their scores."""
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -145,7 +147,10 @@ def choose_threshold(run: Run, maker: MaskMaker, annotated: Sequence[str]) -> tu
     if config.area is not None:
         sample = run.train_ids[:: max(len(run.train_ids) // 100, 1)]
         shares = np.mean(_parallel(run, [delayed(_areas)(maker, i, GRID) for i in sample], "areas"), axis=0)
-        # Foreground shrinks as the threshold rises.
+        shares = np.minimum.accumulate(shares)  # foreground shrinks as the threshold rises, but for the CRF's whims
+        if not shares[-1] <= config.area <= shares[0]:
+            found = f"masks can have {shares[-1]:.2f} to {shares[0]:.2f}"
+            raise InputError(f"masks.area={config.area:g}: {found}; name a share between these")
         return float(np.interp(-config.area, -shares, GRID)), f"area {config.area:g}, no truth"
     return seed_threshold(run), "mean Otsu, no truth"
 
@@ -201,7 +206,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def engine(config: MasksConfig) -> Iterator[None]:
-    """Joblib's back end for the work of a block: processes of this machine, or a cluster.
+    """Who does the work of a block: a back end of joblib, or a Dask cluster.
 
     Raises:
         InputError: for a back end that joblib does not have, or a scheduler that does not answer.
@@ -220,23 +225,45 @@ def engine(config: MasksConfig) -> Iterator[None]:
         client = Client(config.scheduler) if config.scheduler else Client(**local)
     except (OSError, ValueError) as error:
         raise InputError(f"masks.scheduler={config.scheduler}: no Dask scheduler there ({error})") from error
-    with client, parallel_config(backend="dask"):
+    with client:
         yield
 
 
-def _parallel(run: Run, tasks: Sequence[object], title: str) -> list[Any]:
+def _parallel(run: Run, tasks: Sequence[Any], title: str) -> list[Any]:
     if not tasks:
         return []
-    on_gpu = run.config.masks.crf.backend == "torch" and device_of(run.config).type != "cpu"
-    pool = Parallel(n_jobs=1) if on_gpu else Parallel(return_as="generator")
     hidden = not show_progress(run.config)
     try:
-        return list(track(pool(tasks), title, total=len(tasks), disable=hidden, transient=True))
-    except TerminatedWorkerError as error:
+        return list(track(_results(run, tasks), title, total=len(tasks), disable=hidden, transient=True))
+    except (TerminatedWorkerError, *_dask_errors()) as error:
         raise InputError(
             f"{title}: a worker process was killed, by want of memory perhaps; fewer need less (masks.jobs=1), "
             "and the same command goes on from here"
         ) from error
+
+
+def _results(run: Run, tasks: Sequence[Any]) -> Iterable[Any]:
+    """What the tasks return, in their order; on GPUs one after the other."""
+    if run.config.masks.kind != "threshold" and mask_maker(run).device != "cpu":
+        return Parallel(n_jobs=1)(tasks)
+    if run.config.masks.backend == "dask":
+        from distributed import default_client
+
+        # Not by joblib, which would wait for ever for a task that has ended one worker after another.
+        client = default_client()
+        futures = [client.submit(work, *args, **options, pure=False) for work, args, options in tasks]
+        return (future.result() for future in futures)
+    in_turn = get_active_backend()[0].supports_return_generator  # or all at once, at the end
+    return Parallel(return_as="generator" if in_turn else "list")(tasks)
+
+
+def _dask_errors() -> tuple[type[Exception], ...]:
+    """What Dask raises for a task that has ended one worker after another."""
+    if "distributed" not in sys.modules:
+        return ()
+    from distributed.scheduler import KilledWorker
+
+    return (KilledWorker,)
 
 
 def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], threshold: float, source: str) -> None:
@@ -265,13 +292,13 @@ def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], thr
     step.add_figure("masks/coverage", covered / pixels, **protocol, **at)
     write_iou(step.folder / "iou.csv", run, scores.per_label, run.stamp(**protocol, **at))
     if config.oracle:
-        others = sorted({round(min(max(threshold + offset, 0.0), 0.99), 4) for offset in config.oracle})
+        others = sorted({round(min(max(threshold + offset, 0.0), 0.99), 4) for offset in config.oracle if offset})
         miou = iou(_count_all(run, maker, image_ids, others)).mean
         curve = dict(zip(others, miou.tolist(), strict=True)) | {threshold: float(scores.mean)}
         best = max(curve, key=lambda t: curve[t])
         source = f"oracle, the best of {len(curve)}"
-        step.add_figure(
-            "masks/oracle_miou", 100 * curve[best], threshold=round(best, 4), threshold_from=source, **protocol
-        )
+        at_best = {"threshold": round(best, 4), "threshold_from": source}
+        step.add_figure("masks/oracle_miou", 100 * curve[best], **protocol, **at_best)
+        step.add_figure("masks/oracle_gap", 100 * (curve[best] - float(scores.mean)), **protocol, **at_best)
         rows = [(t, 100 * m) for t, m in sorted(curve.items())]
         write_scores(step.folder / "curve.csv", ["threshold", "miou"], rows, run.stamp(**protocol))

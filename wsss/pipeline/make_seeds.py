@@ -214,8 +214,8 @@ def _score(run: Run, step: Step, threshold: float) -> None:
             write_iou(step.folder / "iou.csv", run, sweep.iou[chosen], run.stamp(**protocol, **at))
         best = round(float(sweep.thresholds[sweep.best]), 4)
         step.add_figure(key, 100 * sweep.miou.max(), threshold=best, threshold_from="oracle", **protocol)
-    drawn = {"scales": list(config.scales), "layer_scales": list(config.layer_scales), "flip": config.flip}
-    write_scores(step.folder / "curve.csv", ["kind", "threshold", "miou"], rows, run.stamp(**common, **drawn))
+    all_scales = {"scales": list(config.scales), "layer_scales": list(config.layer_scales), "flip": config.flip}
+    write_scores(step.folder / "curve.csv", ["kind", "threshold", "miou"], rows, run.stamp(**common, **all_scales))
 
 
 def _sweep(folder: Path, truths: dict[str, NDArray[np.uint8]], num_labels: int, thresholds: Sequence[float]) -> Sweep:

@@ -97,7 +97,9 @@ def check_options(config: Config) -> None:
     if len(given) > 1:
         raise InputError(f"masks.{given[0]} and masks.{given[1]} both choose the threshold; give one of them")
     require(config, "masks.backend", lambda name: name in known_backends(), f"one of {', '.join(known_backends())}")
-    require(config, "masks.crf.gt_prob", lambda value: 0 < value < 1, "a probability between 0 and 1")
+    require(config, "masks.crf.gt_prob", lambda value: 0.5 < value < 1, "a probability above 0.5 and below 1")
+    is_local = config.masks.backend != "dask"
+    require(config, "masks.scheduler", lambda _: not is_local, "none, or masks.backend=dask")
     require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
     for step in STEPS:
         augment = getattr(config, step).augment

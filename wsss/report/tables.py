@@ -35,6 +35,7 @@ FIXED_NAMES = {
     "seeds/seconds_per_image": ("seeds", "seconds an image, all maps"),
     "masks/miou": ("pseudo-masks", "pseudo-masks"),
     "masks/oracle_miou": ("pseudo-masks", "pseudo-masks, oracle"),
+    "masks/oracle_gap": ("pseudo-masks", "lost to the oracle"),
     "masks/coverage": ("pseudo-masks", "coverage"),
     "segmenter/val_miou": ("segmenter", "segmenter, val"),
     "segmenter/supervised_val_miou": ("segmenter", "twin trained on truth, val"),
