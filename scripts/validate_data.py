@@ -5,6 +5,7 @@ Exit status 1 if there are errors. Writes outputs/<run>/data/index.html and tabl
 Examples:
     python scripts/validate_data.py data=folder data.root=photos
     python scripts/validate_data.py data=voc2012
+    python scripts/validate_data.py data.root=photos data.classes=[bird,cow]
 """
 
 import sys

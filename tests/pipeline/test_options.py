@@ -11,6 +11,7 @@ REFUSED = [
     *("classifier.epochs=0", "segmenter.batch_size=1", "cam.thresholds=0", "limit_images=0"),
     *("recam.sce_weight=-1", "trainer.num_workers=-1", "masks.jobs=0", "masks.threshold=1", "masks.threshold=-0.1"),
     *("classifier.optimizer.lr=0", "masks.crf.bilateral_srgb=0", "masks.crf.gt_prob=1"),
+    *("masks.scheduler=tcp://head:8786", "masks.crf.gt_prob=0.5", "data.cache_long=0", "data.val_share=1"),
     *("cam.seed=[]", "cam.scales=[0]", "cam.stages=[stage9]", "cam.tanh_stages=[layer3]", "cam.extra=[gradcam]"),
     *("cam.stage_weights=[1]", "cam.stage_weights=[-1,1,1]", "cam.stage_weights=[0,0,0]", "cam.gamma=0"),
     *("cam.seed=[control]", "segmenter.skip_stage=stage6", "segmenter.atrous_rates=[0]", "run=' '"),

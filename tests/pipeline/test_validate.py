@@ -93,3 +93,14 @@ def test_masks_with_unknown_values_are_named(tmp_path: Path) -> None:
     save_mask(mask, values)
     (fault,) = validate(small_run(root, tmp_path / "out")).errors
     assert f"{mask}: label value 9 is out of range (0 to 2, or 255 for void)" in fault.text
+
+
+def test_half_a_truth_is_a_fault_beside_the_others(tmp_path: Path) -> None:
+    root = own_data(tmp_path / "photos", ["cat", "dog"])
+    run = small_run(root, tmp_path / "out")
+    save_mask(root / "masks" / f"{run.train_ids[0]}.png", np.zeros((160, 160), np.uint8))
+    run.data.image_path(run.val_ids[0]).unlink()
+    texts = [fault.text for fault in validate(small_run(root, tmp_path / "out")).errors]
+    assert len(texts) == 2
+    assert "no such mask, while other images of the split have theirs" in texts[0]
+    assert "no such image" in texts[1]

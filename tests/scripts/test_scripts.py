@@ -23,9 +23,11 @@ SCRIPTS = (
     "report",
     "run_pipeline",
     "summarize",
+    "prepare_coco",
     "prepare_voc",
     "export_masks",
     "import_masks",
+    "validate_data",
 )
 
 

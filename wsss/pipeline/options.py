@@ -91,6 +91,7 @@ def check_options(config: Config) -> None:
     require(config, "run", lambda name: bool(name.strip()), "a name")
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
     require(config, "segmenter.batch_size", lambda size: size >= 2, "at least 2, which batch norm needs")
+    require(config, "data.val_share", lambda share: 0 < share < 1, "a share between 0 and 1")
     require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
     require(config, "masks.area", lambda share: 0 < share < 1, "a share between 0 and 1")
     given = [name for name in ("threshold", "annotated", "area") if getattr(config.masks, name) is not None]

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import wsss
-from wsss.data import DataDescription, ImageCache, Survey, describe, label_table, read_split, survey
+from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
@@ -131,9 +131,16 @@ class Run:
     def survey(self, progress: Callable[[int], object] = lambda done: None) -> Survey:
         """Look at every image, label and mask of the run's splits."""
         data = self.config.data
+        truth: list[str] = []
+        of_splits: list[Finding] = []
+        for ids in (self.score_ids, self.val_ids):
+            try:
+                truth += ids if self.data.has_masks(ids) else []
+            except InputError as error:
+                of_splits.append(Finding(str(error), True))
         splits = {data.train: self.train_ids, data.val: self.val_ids}
-        truth = [*(self.score_ids if self.has_train_truth else []), *(self.val_ids if self.has_val_truth else [])]
-        return survey(self.data, splits, truth=truth, threads=max(cpu_count(), 4), progress=progress)
+        found = survey(self.data, splits, truth=truth, threads=max(cpu_count(), 4), progress=progress)
+        return replace(found, findings=[*of_splits, *found.findings])
 
     def check_data(self) -> None:
         """Look at the data before the first long step; remembered until a file changes.
