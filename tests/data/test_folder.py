@@ -124,3 +124,12 @@ def test_an_image_of_a_list_that_the_table_lacks_is_named(shop: Path) -> None:
     photo(shop / "images" / "new.png")
     with pytest.raises(InputError, match=r"labels\.csv: image new is not in the table; add a line"):
         read_labels(describe(shop), "new")
+
+
+def test_masks_beside_the_images_are_no_images(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        photo(tmp_path / name / "one.jpg")
+        photo(tmp_path / "masks" / name / "one.png")
+    data = describe(tmp_path, labels="folders")
+    assert data.classes == ("cat", "dog")
+    assert image_ids(data) == ["cat/one", "dog/one"]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss.data import read_mask, save_mask
+from wsss.data import describe, read_labels, read_mask, read_split, save_mask, survey
 from wsss.errors import InputError
 from wsss.prepare.coco import prepare_coco
 
@@ -120,6 +120,17 @@ def test_smaller_instances_lie_on_top_and_crowds_take_their_class(coco: Path) ->
     assert not np.any(mask_of(coco, EMPTY))
     with Image.open(coco / "SegmentationClass" / f"{TRAIN}.png") as mask:
         assert mask.mode == "P"
+
+
+def test_what_is_written_is_read_as_a_data_set(coco: Path) -> None:
+    prepare_coco(coco, jobs=1)
+    data = describe(coco)
+    assert (data.labels, data.mask_folder, data.classes[-1]) == ("table", "SegmentationClass", "clock")
+    assert read_split(data, "train") == [TRAIN, EMPTY]
+    assert [read_labels(data, image_id) for image_id in (TRAIN, EMPTY, VAL)] == [[0, 1], [], [2, 3]]
+    found = survey(data, {"train": [TRAIN, EMPTY], "val": [VAL]}, truth=[TRAIN, EMPTY, VAL])
+    assert not found.errors
+    assert not any("have no line" in note.text for note in found.notes)
 
 
 def test_of_equal_instances_the_first_lies_on_top(coco: Path, content: dict[str, Any]) -> None:

@@ -139,7 +139,8 @@ def describe(
     masks = mask_folder or _first_folder(root, "SegmentationClass", "masks") or ("masks", "SegmentationClass")[is_voc]
     if labels == "auto":
         labels = _label_source(root, masks, is_voc)
-    names, source = _class_names(root, root / image_folder, classes, labels, is_voc)
+    images = _images_below(root / image_folder, root / masks) if labels == "folders" else ()
+    names, source = _class_names(root, images, classes, labels, is_voc)
     if not 0 < len(names) < VOID or len(set(names)) < len(names):
         raise InputError(f"{source}: expected 1 to {VOID - 1} different names, got {len(names)}: {', '.join(names)}")
     if "background" in (name.lower() for name in names):
@@ -169,7 +170,7 @@ def _label_source(root: Path, mask_folder: str, is_voc: bool) -> str:
 
 
 def _class_names(
-    root: Path, images: Path, classes: Sequence[str] | None, labels: str, is_voc: bool
+    root: Path, images: Sequence[str], classes: Sequence[str] | None, labels: str, is_voc: bool
 ) -> tuple[tuple[str, ...], str]:
     """The classes, and where they come from."""
     listed = root / "classes.txt"
@@ -182,32 +183,32 @@ def _class_names(
     if labels == "table":
         return read_table(root / "labels.csv").classes, str(root / "labels.csv")
     if labels == "folders":
-        below = _images_below(images)
-        if not below:
-            raise InputError(f"{images}: no images in it; set data.root to a folder of images")
-        found = {image_id.split("/")[0] for image_id in below if "/" in image_id}
+        if not images:
+            raise InputError(f"{root}: no images in it; set data.root to a folder of images")
+        found = {image_id.split("/")[0] for image_id in images if "/" in image_id}
         if not found:
             raise InputError(
                 f"{root}: no labels; write {root / 'labels.csv'} with the columns image,labels, "
                 "or put the images of each class into a folder of its name"
             )
-        return tuple(sorted(found, key=lambda name: (name.casefold(), name))), str(images)
+        return tuple(sorted(found, key=lambda name: (name.casefold(), name))), str(root)
     raise InputError(f"{listed}: no such list; write one class name a line, or set data.classes")
 
 
 @lru_cache(maxsize=8)
-def _images_below(folder: Path) -> tuple[str, ...]:
-    """Ids of all images in a folder and those below it, sorted."""
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix in IMAGE_SUFFIXES)
-    hidden_left_out = (path for path in paths if not any(part.startswith(".") for part in path.parts))
-    return tuple(sorted({path.with_suffix("").as_posix() for path in hidden_left_out}))
+def _images_below(folder: Path, masks: Path) -> tuple[str, ...]:
+    """Ids of all images in a folder and those below it, sorted; masks and what is hidden are none."""
+    found = (path for path in folder.rglob("*") if path.suffix in IMAGE_SUFFIXES and masks not in path.parents)
+    paths = (path.relative_to(folder) for path in found)
+    visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
+    return tuple(sorted({path.with_suffix("").as_posix() for path in visible}))
 
 
 def image_ids(description: DataDescription) -> list[str]:
     """All images: those of the table, or those in the folder."""
     if description.labels == "table":
         return list(read_table(description.table_path).names)
-    ids = _images_below(description.root / description.image_folder)
+    ids = _ids_of_files(description)
     if description.labels == "folders":
         return [image_id for image_id in ids if image_id.split("/")[0] in description.classes]
     return list(ids)
@@ -218,9 +219,11 @@ def unlabelled_images(description: DataDescription) -> list[str]:
     if description.labels != "table":
         return []
     known = read_table(description.table_path).names
-    return [
-        image_id for image_id in _images_below(description.root / description.image_folder) if image_id not in known
-    ]
+    return [image_id for image_id in _ids_of_files(description) if image_id not in known]
+
+
+def _ids_of_files(description: DataDescription) -> tuple[str, ...]:
+    return _images_below(description.root / description.image_folder, description.root / description.mask_folder)
 
 
 def read_split(description: DataDescription, split: str) -> list[str]:
