@@ -27,7 +27,7 @@ from wsss.report.gallery import (
 from wsss.report.overlays import RGB, LegendEntry, class_legend, contact_sheet
 from wsss.report.plots import Curve, chain_bars, inline_svg, iou_bars, threshold_curves
 from wsss.report.run_files import RunFiles
-from wsss.report.tables import format_value, name_figure, result_groups, stamp, twin_share
+from wsss.report.tables import format_value, name_figure, result_groups, stamp, twin_share, void_note
 from wsss.writing import whole_file
 
 MAX_TILE_SIDE = 400  # pixels: enough to look closely, small enough to send a page of a hundred pictures by e-mail
@@ -143,6 +143,7 @@ def write_report(
         version=__version__,
         cards=_cards(results, protocols),
         groups=[group for group in groups if group.title != "time"],
+        void_note=void_note(protocols),
         plots=_plots(files, results, protocols, curves),
         legend=legend,
         galleries=[gallery for gallery in galleries if gallery.rows],

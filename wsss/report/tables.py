@@ -83,7 +83,8 @@ def results_table(results: Mapping[str, float], protocols: Mapping[str, Protocol
     rows = [row for group in groups for row in group.rows]
     used = max([len(r.figure) for r in rows], default=0) + max([len(r.value) for r in rows], default=0) + 6
     room = max(COLUMNS - used, 20)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", caption_justify="left")
+    table.caption = void_note(protocols) or None
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("protocol", overflow="fold")
@@ -98,6 +99,12 @@ def results_table(results: Mapping[str, float], protocols: Mapping[str, Protocol
                 Text(_wrap(row.protocol, room), style="dim"),
             )
     return table
+
+
+def void_note(protocols: Mapping[str, Protocol]) -> str:
+    """One line on how all mIoU figures deal with void; empty where there is none."""
+    policies = sorted({str(protocol["void"]) for protocol in protocols.values() if "void" in protocol})
+    return f"mIoU: void {', or '.join(policies)}" if policies else ""
 
 
 def result_groups(results: Mapping[str, float], protocols: Mapping[str, Protocol]) -> list[ResultGroup]:
@@ -146,7 +153,7 @@ def format_value(key: str, value: float) -> str:
     """Write mIoU and mAP as they stand, a share as percent, seconds as time, anything else short."""
     if key.startswith("time/"):
         return format_time(value)
-    if key.endswith(("miou", "_map")):
+    if key.endswith(("miou", "_map", "_gap")):
         return f"{value:.1f}"
     if key.endswith("seconds_per_image"):
         return f"{value:.3f}"
@@ -186,7 +193,8 @@ def _shorten(title: str, rows: Sequence[tuple[str, str, Protocol, bool]]) -> Res
 
 def _fragments(protocol: Protocol) -> list[str]:
     rest = {key: value for key, value in protocol.items() if value is not None and value != ""}
-    rest.pop("scored", None)  # the group's title says it
+    for said_once in ("scored", "void"):  # by the group's title, by `void_note`
+        rest.pop(said_once, None)
     parts = []
     if data := " ".join(_text(rest.pop(key)) for key in ("data", "split") if key in rest):
         parts.append(data)
