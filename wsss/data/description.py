@@ -9,7 +9,7 @@ Of a folder everything but the images is optional: images may lie in root itself
 folders (`root/bird/one.jpg`), masks serve scores alone, and a missing split is drawn at random, class by class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -61,15 +61,16 @@ class DataDescription:
 
     def image_path(self, image_id: str) -> Path:
         """Path of the photograph; of one that is missing, what it would be as JPEG."""
-        paths = self.image_paths(image_id)
-        return paths[0] if paths else self.root / self.image_folder / f"{image_id}.jpg"
+        return next(self._image_files(image_id), self.root / self.image_folder / f"{image_id}.jpg")
 
     def image_paths(self, image_id: str) -> list[Path]:
         """All files that go by this id; more than one is a fault."""
-        folder = self.root / self.image_folder
-        found = (path for suffix in IMAGE_SUFFIXES if (path := folder / f"{image_id}{suffix}").exists())
         # Where a.jpg and a.JPG are one name, they are one file.
-        return list({path.stat().st_ino: path for path in found}.values())
+        return list({path.stat().st_ino: path for path in self._image_files(image_id)}.values())
+
+    def _image_files(self, image_id: str) -> Iterator[Path]:
+        folder = self.root / self.image_folder
+        return (path for suffix in IMAGE_SUFFIXES if (path := folder / f"{image_id}{suffix}").exists())
 
     def mask_path(self, image_id: str) -> Path:
         """Path of the ground-truth mask."""

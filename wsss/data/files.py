@@ -1,5 +1,7 @@
 """Decoding photographs as a person sees them, and masks as label values."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +25,8 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         InputError: if it is missing or cannot be decoded.
     """
-    try:
-        with Image.open(path) as image:
-            return _as_seen(image)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image; add the file or remove its id from the list") from None
-    except UNREADABLE as error:
-        raise InputError(f"{path}: not a readable image ({error}); replace it or remove its id from the list") from None
+    with _opened(path, "image") as image:
+        return _as_seen(image)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -38,14 +35,22 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         InputError: if it is missing or not an image.
     """
+    with _opened(path, "image") as image:
+        width, height = image.size
+        return (height, width) if is_turned(image) else (width, height)
+
+
+@contextmanager
+def _opened(path: Path, kind: str) -> Iterator[Image.Image]:
+    """An image file; what Pillow cannot do with it in the block is the user's to mend."""
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if is_turned(image) else (width, height)
+            yield image
     except FileNotFoundError:
-        raise InputError(f"{path}: no such image; add the file or remove its id from the list") from None
+        raise InputError(f"{path}: no such {kind}; add the file or remove its id from the list") from None
     except UNREADABLE as error:
-        raise InputError(f"{path}: not a readable image ({error}); replace it or remove its id from the list") from None
+        remedy = "replace it or remove its id from the list"
+        raise InputError(f"{path}: not a readable {kind} ({error}); {remedy}") from None
 
 
 def is_turned(image: Image.Image) -> bool:
@@ -72,13 +77,8 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: if it is missing, cannot be decoded, or is a colour picture.
     """
-    try:
-        with Image.open(path) as image:
-            mode, mask = image.mode, np.array(image)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such mask; add the file or remove its id from the list") from None
-    except UNREADABLE as error:
-        raise InputError(f"{path}: not a readable mask ({error}); replace it or remove its id from the list") from None
+    with _opened(path, "mask") as image:
+        mode, mask = image.mode, np.array(image)
     if mode not in ("P", "L"):
         raise InputError(f"{path}: a mask must hold label values, this one is {mode}; save it as palette or grey PNG")
     return mask
