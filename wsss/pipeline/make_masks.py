@@ -67,6 +67,11 @@ class MaskMaker:
             return masks
         return [join_confident(*np.split(of_image, 2)) for of_image in masks]
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU does the work, which wants batches and no processes beside."""
+        return self.device != "cpu" and self.kind != "threshold"
+
     def _labels(self, seeds: Seeds, thresholds: Sequence[float]) -> NDArray[np.uint8]:
         """What the CRF starts from, (T, H, W); confident: foreground passes, then background passes."""
         cuts = list(thresholds)
@@ -105,7 +110,7 @@ def make_masks(run: Run) -> Step:
         threshold, source = choose_threshold(run, maker, annotated)
         missing = [i for i in run.train_ids if not (step.folder / f"{i}.png").exists()]
         groups = _groups(maker, missing)
-        _parallel(run, [delayed(_write_masks)(maker, ids, threshold, step.folder) for ids in groups], "masks")
+        _parallel(run, maker, [delayed(_write_masks)(maker, ids, threshold, step.folder) for ids in groups], "masks")
         if run.has_train_truth:
             score_ids = sorted({*run.score_ids} - {*annotated})
             _score(run, step, maker, score_ids, threshold, source)
@@ -146,7 +151,7 @@ def choose_threshold(run: Run, maker: MaskMaker, annotated: Sequence[str]) -> tu
         return GRID[int(best[len(best) // 2])], f"{len(annotated)} annotated images, left out"
     if config.area is not None:
         sample = run.train_ids[:: max(len(run.train_ids) // 100, 1)]
-        shares = np.mean(_parallel(run, [delayed(_areas)(maker, i, GRID) for i in sample], "areas"), axis=0)
+        shares = np.mean(_parallel(run, maker, [delayed(_areas)(maker, i, GRID) for i in sample], "areas"), axis=0)
         shares = np.minimum.accumulate(shares)  # foreground shrinks as the threshold rises, but for the CRF's whims
         if not shares[-1] <= config.area <= shares[0]:
             found = f"masks can have {shares[-1]:.2f} to {shares[0]:.2f}"
@@ -157,7 +162,7 @@ def choose_threshold(run: Run, maker: MaskMaker, annotated: Sequence[str]) -> tu
 
 def _groups(maker: MaskMaker, image_ids: Sequence[str]) -> list[list[str]]:
     """Images that go through the CRF together: alone on CPUs, in batches of one size on GPUs."""
-    if maker.device == "cpu" or maker.kind == "threshold":
+    if not maker.on_gpu:
         return [[image_id] for image_id in image_ids]
     size = {image_id: load_seeds(maker.seeds / f"{image_id}.npz").size for image_id in image_ids}
     groups = []
@@ -181,7 +186,9 @@ def _count(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDAr
 
 
 def _count_all(run: Run, maker: MaskMaker, image_ids: Sequence[str], thresholds: Sequence[float]) -> NDArray[np.int64]:
-    counts = _parallel(run, [delayed(_count)(maker, i, thresholds) for i in image_ids], "masks at other thresholds")
+    counts = _parallel(
+        run, maker, [delayed(_count)(maker, i, thresholds) for i in image_ids], "masks at other thresholds"
+    )
     return np.sum(counts, axis=0)
 
 
@@ -229,12 +236,12 @@ def engine(config: MasksConfig) -> Iterator[None]:
         yield
 
 
-def _parallel(run: Run, tasks: Sequence[Any], title: str) -> list[Any]:
+def _parallel(run: Run, maker: MaskMaker, tasks: Sequence[Any], title: str) -> list[Any]:
     if not tasks:
         return []
     hidden = not show_progress(run.config)
     try:
-        return list(track(_results(run, tasks), title, total=len(tasks), disable=hidden, transient=True))
+        return list(track(_results(run, maker, tasks), title, total=len(tasks), disable=hidden, transient=True))
     except (TerminatedWorkerError, *_dask_errors()) as error:
         raise InputError(
             f"{title}: a worker process was killed, by want of memory perhaps; fewer need less (masks.jobs=1), "
@@ -242,9 +249,9 @@ def _parallel(run: Run, tasks: Sequence[Any], title: str) -> list[Any]:
         ) from error
 
 
-def _results(run: Run, tasks: Sequence[Any]) -> Iterable[Any]:
+def _results(run: Run, maker: MaskMaker, tasks: Sequence[Any]) -> Iterable[Any]:
     """What the tasks return, in their order; on GPUs one after the other."""
-    if run.config.masks.kind != "threshold" and mask_maker(run).device != "cpu":
+    if maker.on_gpu:
         return Parallel(n_jobs=1)(tasks)
     if run.config.masks.backend == "dask":
         from distributed import default_client

@@ -37,12 +37,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from wsss.data import VOID, read_mask, save_mask
 from wsss.data.files import UNREADABLE
 from wsss.errors import InputError
+from wsss.prepare.progress import follow
 from wsss.writing import write_csv, write_text
 
 CROWD = ("class", "void")
@@ -345,7 +344,7 @@ def _write_masks(target: Path, images: Sequence[CocoImage], make: MaskMaker, *, 
 
 def _run(tasks: Sequence[Any], title: str, *, jobs: int) -> list[Any]:
     results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-    return list(track(results, title, total=len(tasks), transient=True, disable=not Console().is_terminal))
+    return list(follow(results, title, total=len(tasks)))
 
 
 def _write_mask(path: Path, image: CocoImage, make: MaskMaker) -> None:

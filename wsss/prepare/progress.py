@@ -1,6 +1,6 @@
 """Progress bars, where somebody may be looking."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -17,10 +17,10 @@ from rich.progress import (
 Item = TypeVar("Item")
 
 
-def follow(items: Sequence[Item], title: str) -> Iterable[Item]:
-    """The items, under a bar."""
+def follow(items: Iterable[Item], title: str, *, total: int | None = None) -> Iterable[Item]:
+    """The items, under a bar; of a generator the number is to be told."""
     console = Console(stderr=True)
-    return track(items, title, console=console, transient=True, disable=not console.is_terminal)
+    return track(items, title, total=total, console=console, transient=True, disable=not console.is_terminal)
 
 
 def follow_bytes(chunks: Iterable[bytes], title: str, *, done: int, total: int) -> Iterator[bytes]:
