@@ -258,3 +258,28 @@ def test_a_folder_without_a_runs_options_is_named(tmp_path: Path, text: str | No
     with pytest.raises(InputError, match=r"config\.yaml: no(t the options of a run| such file)") as caught:
         open_run(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_images_that_chose_options_are_trained_on_and_not_scored(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    plain = make_run("limit_images=4")
+    tuned = own_list(make_run, tmp_path, plain.train_ids[:2])
+    assert (tuned.train_ids, tuned.truth_ids) == (plain.train_ids, plain.train_ids)
+    assert tuned.score_ids == plain.train_ids[2:]
+    assert tuned.scored_split == "train without tuned"
+
+
+def test_a_tuned_image_outside_the_train_split_is_named(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.tuned_on=tuned: image elsewhere is not in data\.train=train"):
+        own_list(make_run, tmp_path, ["elsewhere"])
+
+
+def own_list(make_run: Callable[..., Run], tmp_path: Path, ids: list[str]) -> Run:
+    """A run on mini_voc with a list `tuned` of its own."""
+    source, root = make_run().data.root, tmp_path / "data"
+    root.mkdir()
+    for path in source.iterdir():
+        if path.name != "ImageSets":
+            (root / path.name).symlink_to(path)
+    shutil.copytree(source / "ImageSets", root / "ImageSets")
+    (root / "ImageSets/Segmentation/tuned.txt").write_text("\n".join(ids) + "\n")
+    return make_run("limit_images=4", f"data.root={root}", "data.tuned_on=tuned")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from wsss.data import save_mask
 from wsss.errors import InputError
-from wsss.prepare import rebuild_sample
+from wsss.prepare import packaged_list, rebuild_sample
 
 # The three hundred photographs themselves are not part of the project.
 SAMPLE = Path(os.environ.get("WSSS_VOC_SAMPLE", Path(__file__).parents[3] / "shared/data/voc2012_sample"))
@@ -92,3 +92,9 @@ def test_the_sample_is_rebuilt_byte_for_byte(tmp_path: Path) -> None:
         assert {p.name for p in (tmp_path / "out" / folder).iterdir()} == {p.name for p in (SAMPLE / folder).iterdir()}
         names = [path.name for path in (SAMPLE / folder).iterdir()]
         assert filecmp.cmpfiles(SAMPLE / folder, tmp_path / "out" / folder, names, shallow=False)[0] == names
+
+
+def test_the_images_that_chose_options_are_thirty_of_the_train_images() -> None:
+    tuned = packaged_list("voc300_tuned")
+    assert len(tuned) == 30
+    assert {*tuned} < {*voc300("train")}

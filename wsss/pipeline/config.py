@@ -29,6 +29,8 @@ class DataConfig:
         skip_bad: leave out images with a fault and count them, instead of refusing.
         train: split whose image labels train the networks and whose images get seeds and masks.
         score: split (part of `train`) on which seeds and masks are scored; default: `train`.
+        tuned_on: list of images whose masks have chosen options, so that scores of seeds and masks leave them out; a
+            list of the data set's, or one that comes with the package (voc300_tuned).
         val: split the segmenter is scored on.
     """
 
@@ -44,6 +46,7 @@ class DataConfig:
     skip_bad: bool = False
     train: str = "train"
     score: str | None = None
+    tuned_on: str | None = None
     val: str = "val"
 
 

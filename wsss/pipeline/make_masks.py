@@ -287,7 +287,7 @@ def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], thr
     crf = "none" if config.kind == "threshold" else f"{config.crf.iterations} iterations"
     protocol = {
         "scored": "masks",
-        "split": run.config.data.score or run.config.data.train,
+        "split": run.scored_split,
         "images": len(image_ids),
         "method": config.kind,
         "crf": crf,

@@ -197,8 +197,7 @@ def _score(run: Run, step: Step, threshold: float) -> None:
     config = run.config.cam
     drawn = set(seed_ids(run))
     truths = {i: read_mask(run.data.mask_path(i)) for i in run.score_ids if i in drawn}
-    split = run.config.data.score or run.config.data.train
-    common = {"scored": "seeds", "split": split, "images": len(truths), "crf": "none", "void": VOID_POLICY}
+    common = {"scored": "seeds", "split": run.scored_split, "images": len(truths), "crf": "none", "void": VOID_POLICY}
     rows: list[tuple[str, float, float]] = []
     for kind, folder in kinds.items():
         sweep = _sweep(folder, truths, run.data.num_classes + 1, [*thresholds, threshold])

@@ -31,6 +31,7 @@ from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, la
 from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
+from wsss.prepare import packaged_list
 from wsss.writing import write_text
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,9 @@ class Run:
         )
         self.train_ids = self._ids(data.train)
         self.val_ids = self._ids(data.val)
-        self.score_ids = self._score_ids()
+        self.truth_ids = self._truth_ids()
+        tuned = {*self._tuned_ids()}
+        self.score_ids = [image_id for image_id in self.truth_ids if image_id not in tuned]
         self.left_out: list[str] = []
         if data.skip_bad:
             self._leave_out()
@@ -75,7 +78,7 @@ class Run:
     def _ids(self, split: str) -> list[str]:
         return read_split(self.data, split)[: self.config.limit_images]
 
-    def _score_ids(self) -> list[str]:
+    def _truth_ids(self) -> list[str]:
         """Images of `data.score` among those trained on (`limit_images` cuts the train list)."""
         data = self.config.data
         if data.score is None:
@@ -86,6 +89,25 @@ class Run:
             raise InputError(f"data.score={data.score}: image {min(outside)} is not in data.train={data.train}")
         kept = set(self.train_ids)
         return [image_id for image_id in wanted if image_id in kept]
+
+    def _tuned_ids(self) -> list[str]:
+        """Images whose truth has chosen options; none of them is scored."""
+        name = self.config.data.tuned_on
+        if name is None:
+            return []
+        ids = packaged_list(name) or read_split(self.data, name)
+        missing = {*ids} - {*read_split(self.data, self.config.data.train)}
+        if missing:
+            raise InputError(
+                f"data.tuned_on={name}: image {min(missing)} is not in data.train={self.config.data.train}"
+            )
+        return ids
+
+    @property
+    def scored_split(self) -> str:
+        """What protocols call the images that seeds and masks are scored on."""
+        data = self.config.data
+        return (data.score or data.train) + (f" without {data.tuned_on}" if data.tuned_on else "")
 
     @cached_property
     def train_labels(self) -> torch.Tensor:
@@ -107,7 +129,7 @@ class Run:
     @cached_property
     def has_train_truth(self) -> bool:
         """Whether seeds and masks can be scored."""
-        return self.data.has_masks(self.score_ids)
+        return bool(self.score_ids) and self.data.has_masks(self.truth_ids)
 
     @cached_property
     def has_val_truth(self) -> bool:
@@ -133,7 +155,7 @@ class Run:
         data = self.config.data
         truth: list[str] = []
         of_splits: list[Finding] = []
-        for ids in (self.score_ids, self.val_ids):
+        for ids in (self.truth_ids, self.val_ids):
             try:
                 truth += ids if self.data.has_masks(ids) else []
             except InputError as error:
@@ -159,10 +181,10 @@ class Run:
         bad = {image_id for image_id, _ in self._faults}
         if None in bad:
             self.check_data()
-        for ids in (self.train_ids, self.val_ids, self.score_ids):
+        for ids in (self.train_ids, self.val_ids, self.truth_ids, self.score_ids):
             ids[:] = [image_id for image_id in ids if image_id not in bad]
         data = self.config.data
-        for split, ids in ((data.train, self.train_ids), (data.val, self.val_ids), (data.score, self.score_ids)):
+        for split, ids in ((data.train, self.train_ids), (data.val, self.val_ids), (data.score, self.truth_ids)):
             if not ids:
                 raise InputError(
                     f"data.skip_bad: no image of {split} is left; `python scripts/validate_data.py` says why"

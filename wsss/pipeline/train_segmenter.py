@@ -97,7 +97,7 @@ def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> N
     config = run.config.segmenter
     truth = run.data.root / run.data.mask_folder
     # The truth of the train split may cover its scored part alone (VOC's trainaug).
-    ids, folder = (run.score_ids, truth) if supervised else (run.train_ids, mask_folder(run))
+    ids, folder = (run.truth_ids, truth) if supervised else (run.train_ids, mask_folder(run))
     rows = dict(zip(run.train_ids, run.train_labels, strict=True))
     labels = torch.stack([rows[i] for i in ids])
     val_ids, val_labels = (run.val_ids, run.val_labels) if run.has_val_truth else ([], run.val_labels[:0])

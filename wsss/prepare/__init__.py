@@ -3,7 +3,7 @@
 from wsss.prepare.archives import Entry, open_archive, unpack
 from wsss.prepare.disk import check_space, disk_errors
 from wsss.prepare.download import Archive, fetch
-from wsss.prepare.samples import SAMPLES, rebuild_sample
+from wsss.prepare.samples import SAMPLES, packaged_list, rebuild_sample
 from wsss.prepare.tables import write_labels, write_list
 from wsss.prepare.trainaug import merge_trainaug
 from wsss.prepare.voc import COUNTS, SBD, TRAINVAL, prepare_voc
@@ -20,6 +20,7 @@ __all__ = [
     "fetch",
     "merge_trainaug",
     "open_archive",
+    "packaged_list",
     "prepare_voc",
     "rebuild_sample",
     "unpack",

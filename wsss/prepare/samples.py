@@ -30,7 +30,7 @@ def rebuild_sample(name: str, root: Path, out: Path) -> int:
     Raises:
         InputError: if VOC lacks an image or mask, or `out` holds other lists.
     """
-    lists = {split: _read_list(name, split) for split in SPLITS}
+    lists = {split: packaged_list(f"{name}_{split}") for split in SPLITS}
     ids = sorted(lists["train"] + lists["val"])
     source = describe(root, labels="masks")
     for split in SPLITS:
@@ -50,5 +50,7 @@ def rebuild_sample(name: str, root: Path, out: Path) -> int:
     return written
 
 
-def _read_list(name: str, split: str) -> list[str]:
-    return resources.files("wsss.prepare").joinpath("lists", f"{name}_{split}.txt").read_text().split()
+def packaged_list(name: str) -> list[str]:
+    """Image ids of a list that comes with the package; none if there is no such list."""
+    path = resources.files("wsss.prepare").joinpath("lists", f"{name}.txt")
+    return path.read_text().split() if path.is_file() else []
