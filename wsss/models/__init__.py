@@ -1,19 +1,29 @@
+from wsss.models.architectures import build_segmentation
 from wsss.models.backbones import Backbone, build_backbone
 from wsss.models.classifier import Classifier
+from wsss.models.deeplab import DeepLabV3Plus
 from wsss.models.folding import fold_batch_norm
+from wsss.models.inference import Inference, coarse_logits, full_logits, predict_labels
 from wsss.models.recam import ReCAMClassifier, map_weight, recam_loss, reweight
-from wsss.models.segmenter import DeepLabV3Plus, Segmenter, load_segmenter
+from wsss.models.segmentation import SegmentationNetwork
+from wsss.models.segmenter import Segmenter, load_segmenter
 
 __all__ = [
     "Backbone",
     "Classifier",
     "DeepLabV3Plus",
+    "Inference",
     "ReCAMClassifier",
+    "SegmentationNetwork",
     "Segmenter",
     "build_backbone",
+    "build_segmentation",
+    "coarse_logits",
     "fold_batch_norm",
+    "full_logits",
     "load_segmenter",
     "map_weight",
+    "predict_labels",
     "recam_loss",
     "reweight",
 ]

@@ -203,9 +203,10 @@ class MasksConfig:
 
 @dataclass
 class SegmenterConfig:
-    """Last step: DeepLab v3+ on the pseudo-masks.
+    """Last step: a segmentation network on the pseudo-masks.
 
     Attributes:
+        name: the network, see `wsss.models.build_segmentation`.
         init: backbone weights from `imagenet` (see backbone.weights) or from the run's `classifier` (its ReCAM network
             where there is one).
         output_stride: default: the backbone's.
@@ -215,6 +216,7 @@ class SegmenterConfig:
         supervised_twin: also train the same network on the true masks, as the bound it is compared with.
     """
 
+    name: str = "deeplab_v3plus"
     epochs: int = 6
     batch_size: int = 16
     init: str = "imagenet"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from wsss.errors import InputError
-from wsss.models import Backbone, Classifier, DeepLabV3Plus, ReCAMClassifier, build_backbone
+from wsss.models import Backbone, Classifier, ReCAMClassifier, SegmentationNetwork, build_backbone, build_segmentation
 from wsss.models.files import ModelFile, backbone_of, read_model, save_model
 from wsss.pipeline.config import BackboneConfig, Config, SegmenterConfig
 from wsss.pipeline.run import Run
@@ -49,22 +49,20 @@ def classifier_of(file: ModelFile) -> Classifier:
     return network
 
 
-def new_segmenter(run: Run) -> DeepLabV3Plus:
+def new_segmenter(run: Run) -> SegmentationNetwork:
     """A segmenter whose backbone starts from ImageNet or from the run's newest classifier."""
     config = run.config.segmenter
-    backbone = build_backbone(**_segmenter_backbone(run.config))
+    backbone = _segmenter_backbone(run.config)
+    network = build_segmentation(config.name, run.data.num_classes + 1, backbone=backbone, head=_head(config))
     if config.init == "classifier":
         try:
-            backbone.load_state_dict(trained_backbone(run).state_dict())
+            network.backbone.load_state_dict(trained_backbone(run).state_dict())
         except RuntimeError:
             raise InputError(
                 f"segmenter.init=classifier: the run's classifier is not a {run.config.backbone.name}; "
                 "pass the backbone it was trained with, or segmenter.init=imagenet"
             ) from None
-    if config.skip_stage not in backbone.channels:
-        known = ", ".join(backbone.channels)
-        raise InputError(f"segmenter.skip_stage={config.skip_stage}: this backbone has {known}")
-    return DeepLabV3Plus(backbone, run.data.num_classes + 1, **_head(config))
+    return network
 
 
 def trained_backbone(run: Run) -> Backbone:
@@ -73,10 +71,11 @@ def trained_backbone(run: Run) -> Backbone:
     return load_classifier(run.folder / step / "model.pt").backbone
 
 
-def save_segmenter(run: Run, path: Path, network: DeepLabV3Plus) -> None:
+def save_segmenter(run: Run, path: Path, network: SegmentationNetwork) -> None:
     """Keep a segmenter as a model file, for `wsss.load_segmenter`."""
     backbone = {**_segmenter_backbone(run.config), "weights": "none"}
     settings = {
+        "name": run.config.segmenter.name,
         "backbone": backbone,
         "resize_long": run.config.segmenter.eval_resize_long,
         **_head(run.config.segmenter),

@@ -11,7 +11,7 @@ import torch
 from wsss.data import ImageDataset, TrainValData, check_masks, eval_transform, read_image, read_mask, save_mask
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
-from wsss.models import DeepLabV3Plus, load_segmenter
+from wsss.models import SegmentationNetwork, load_segmenter
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou
@@ -93,7 +93,7 @@ def train_segmenters(run: Run) -> None:
         train_segmenter(run, supervised=True)
 
 
-def _fit(run: Run, step: Step, network: DeepLabV3Plus, *, supervised: bool) -> None:
+def _fit(run: Run, step: Step, network: SegmentationNetwork, *, supervised: bool) -> None:
     config = run.config.segmenter
     truth = run.data.root / run.data.mask_folder
     # The truth of the train split may cover its scored part alone (VOC's trainaug).

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 
 from wsss.data import VOID, Sample
 from wsss.metrics import confusion_matrix, iou
-from wsss.models.segmenter import DeepLabV3Plus, whole_image_logits
+from wsss.models import Inference, SegmentationNetwork, predict_labels
 from wsss.tasks.optim import OptimizerFactory, PolyTask
 
 
@@ -37,11 +37,11 @@ class PooledIoU(Metric):
 class SegmenterTask(PolyTask):
     """Semantic segmentation with pixel-wise cross-entropy; void pixels are ignored."""
 
-    model: DeepLabV3Plus
+    model: SegmentationNetwork
 
     def __init__(
         self,
-        model: DeepLabV3Plus,
+        model: SegmentationNetwork,
         optimizer: OptimizerFactory,
         *,
         num_labels: int,
@@ -63,8 +63,8 @@ class SegmenterTask(PolyTask):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect label maps of whole images."""
-        logits = whole_image_logits(self.model, batch.images, resize_long=self.eval_resize_long)
-        self.val_iou.update(logits.argmax(dim=1), batch.masks)
+        inference = Inference(resize_long=self.eval_resize_long)
+        self.val_iou.update(predict_labels(self.model, batch.images, inference), batch.masks)
 
     def on_validation_epoch_end(self) -> None:
         """Pooled mIoU."""
