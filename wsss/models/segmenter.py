@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from wsss.models.architectures import build_segmentation
 from wsss.models.files import read_model
 from wsss.models.folding import fold_batch_norm
-from wsss.models.inference import Inference, predict_labels
+from wsss.models.inference import Inference, full_logits, predict_labels
 from wsss.models.segmentation import SegmentationNetwork
 
 WHOLE = Inference()
@@ -34,6 +35,17 @@ class Segmenter:
     @torch.inference_mode()
     def __call__(self, image: Image.Image | NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:
         """Label map (H, W) of a photograph: a path, a PIL image, or an RGB array (H, W, 3) uint8."""
+        labels = predict_labels(self.model, self._pixels(image), self.inference)
+        return np.asarray(labels[0].cpu().numpy())
+
+    @torch.inference_mode()
+    def probabilities(self, image: Image.Image | NDArray[np.uint8] | str | Path) -> NDArray[np.float32]:
+        """Probability of each label, (L, H, W)."""
+        logits = full_logits(self.model, self._pixels(image), self.inference)
+        return np.asarray(logits.softmax(dim=1)[0].cpu().numpy())
+
+    def _pixels(self, image: Image.Image | NDArray[np.uint8] | str | Path) -> Tensor:
+        """A batch of one, (1, 3, H, W)."""
         if isinstance(image, (str, Path)):
             with Image.open(image) as file:
                 image = file.convert("RGB")
@@ -41,8 +53,7 @@ class Segmenter:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f"expected an RGB image (H, W, 3) uint8, got {array.dtype} {array.shape}")
         device = next(self.model.parameters()).device
-        pixels = torch.from_numpy(array).permute(2, 0, 1)[None].to(device)  # (1, 3, H, W)
-        return np.asarray(predict_labels(self.model, pixels, self.inference)[0].cpu().numpy())
+        return torch.from_numpy(array).permute(2, 0, 1)[None].to(device)
 
 
 def load_segmenter(path: str | Path, *, device: str = "cpu") -> Segmenter:

@@ -233,6 +233,25 @@ class SegmenterConfig:
 
 
 @dataclass
+class InferenceConfig:
+    """How trained segmenters look at photographs in `evaluate.py` and `predict.py`.
+
+    Attributes:
+        scales: resize factors whose logits are averaged.
+        flip: add the mirror image at every scale.
+        window: side of sliding windows in pixels; default: the photograph as a whole.
+        overlap: share of a window that the next one sees again.
+        crf: a CRF on the probabilities afterwards, see `wsss.masks.CRFParams`; default: none.
+    """
+
+    scales: list[float] = field(default_factory=lambda: [1.0])
+    flip: bool = False
+    window: int | None = None
+    overlap: float = 1 / 3
+    crf: CRFParams | None = None
+
+
+@dataclass
 class TrainerConfig:
     """Hardware and loops; none of it changes what is computed, so none of it makes a finished step stale.
 
@@ -305,6 +324,7 @@ class Config:
     cam: CamConfig = field(default_factory=CamConfig)
     masks: MasksConfig = field(default_factory=MasksConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
