@@ -24,6 +24,10 @@ class SegmentationNetwork(nn.Module):
         """Logits (B, L, h, w) of RGB images (B, 3, H, W), uint8 or float in [0, 1]; the grid covers the whole image."""
         raise NotImplementedError
 
+    def training_logits(self, images: Tensor) -> list[Tensor]:
+        """Logits (B, L, H, W) that the loss looks at, each of which it counts alike; the first is the prediction."""
+        return [self(images)]
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits at the images' size, (B, 3, H, W) -> (B, L, H, W)."""
         return F.interpolate(self.logits(images).float(), size=images.shape[2:], mode="bilinear", align_corners=False)

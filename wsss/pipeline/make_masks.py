@@ -173,7 +173,7 @@ def _groups(maker: MaskMaker, image_ids: Sequence[str]) -> list[list[str]]:
 
 
 def _write_masks(maker: MaskMaker, image_ids: Sequence[str], threshold: float, folder: Path) -> None:
-    with _one_thread():
+    with one_thread():
         for image_id, masks in zip(image_ids, maker(image_ids, [threshold]), strict=True):
             save_mask(folder / f"{image_id}.png", masks[0])
 
@@ -181,7 +181,7 @@ def _write_masks(maker: MaskMaker, image_ids: Sequence[str], threshold: float, f
 def _count(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDArray[np.int64]:
     """Confusion counts (T, L, L + 1) of masks that are made and not kept."""
     truth, num_labels = read_mask(maker.data.mask_path(image_id)), maker.data.num_classes + 1
-    with _one_thread():
+    with one_thread():
         return np.stack([confusion_matrix(truth, mask, num_labels) for mask in maker([image_id], thresholds)[0]])
 
 
@@ -194,13 +194,13 @@ def _count_all(run: Run, maker: MaskMaker, image_ids: Sequence[str], thresholds:
 
 def _areas(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDArray[np.float64]:
     """Share of foreground at each threshold."""
-    with _one_thread():
+    with one_thread():
         masks = maker([image_id], thresholds)[0]
     return ((masks > 0) & (masks != VOID)).mean(axis=(1, 2))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One torch thread: as many processes as cores share them, and sums do not depend on how many there are."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
