@@ -15,7 +15,7 @@ from tests.pipeline.test_train_segmenter import SMALL
 from wsss.data import read_mask, save_mask
 from wsss.errors import InputError
 from wsss.models import load_segmenter
-from wsss.pipeline.guards import LossGuard, PredictionGuard
+from wsss.pipeline.guards import LossGuard, PredictionGuard, check_masks_teach
 from wsss.pipeline.run import Run
 from wsss.pipeline.train_segmenter import mask_lesson, train_segmenter
 from wsss.tasks import SegmenterTask
@@ -50,16 +50,30 @@ def test_a_learning_rate_of_a_thousand_is_named(make_run: Callable[..., Run], ow
     assert "\n" not in str(caught.value)
 
 
-def test_masks_of_void_alone_are_refused_before_training(make_run: Callable[..., Run], own_masks: Path) -> None:
-    fill(own_masks, 255)
-    with pytest.raises(InputError, match=r"every pixel of every mask is void.*lower masks\.fg_margin"):
+@pytest.mark.parametrize(("value", "says"), [(255, "every pixel of every mask is void"), (0, "background alone")])
+def test_masks_that_teach_nothing_are_refused_before_training(
+    make_run: Callable[..., Run], own_masks: Path, value: int, says: str
+) -> None:
+    fill(own_masks, value)
+    with pytest.raises(InputError, match=rf"masks: .*{says}.*; look at the files"):
         train(make_run, own_masks)
 
 
-def test_masks_of_background_alone_are_refused_before_training(make_run: Callable[..., Run], own_masks: Path) -> None:
-    fill(own_masks, 0)
-    with pytest.raises(InputError, match=r"the masks are background alone; lower masks\.threshold"):
-        train(make_run, own_masks)
+@pytest.mark.parametrize(
+    ("counts", "says"),
+    [
+        ([0, 0, 0, 9], r"is void, .* lower masks\.fg_margin and masks\.bg_margin, or choose masks=crf"),
+        ([9, 0, 0, 1], r"background alone; lower masks\.threshold"),
+    ],
+)
+def test_the_runs_own_masks_name_the_option_that_made_them_so(counts: list[int], says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=says):
+        check_masks_teach(np.array(counts), ["background", "bird", "cow"], tmp_path, own=True)
+
+
+def test_a_class_that_no_mask_holds_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    check_masks_teach(np.array([5, 4, 0, 0]), ["background", "bird", "cow"], tmp_path, own=True)
+    assert "no mask holds cow, which cannot be learnt" in caplog.text
 
 
 def test_a_class_beyond_the_head_is_refused_before_training(make_run: Callable[..., Run], own_masks: Path) -> None:

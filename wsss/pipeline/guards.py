@@ -97,28 +97,25 @@ class PredictionGuard(Callback):
                 )
 
 
-def check_masks_teach(counts: NDArray[np.int64], labels: Sequence[str], folder: Path) -> None:
+def check_masks_teach(counts: NDArray[np.int64], labels: Sequence[str], folder: Path, *, own: bool) -> None:
     """Refuse masks from which nothing can be learnt, and name classes that they never show.
 
     Args:
         counts: pixels of each label in all of them, (L + 1,), void last.
         labels: names, background first.
         folder: where they lie.
+        own: whether the run has made them.
 
     Raises:
         InputError: if all pixels are void, or background.
     """
     known = counts[:-1]
     if not known.any():
-        raise InputError(
-            f"{folder}: every pixel of every mask is void, there is nothing to learn; lower masks.fg_margin and "
-            "masks.bg_margin, or choose masks=crf"
-        )
+        remedy = "lower masks.fg_margin and masks.bg_margin, or choose masks=crf" if own else "look at the files"
+        raise InputError(f"{folder}: every pixel of every mask is void, there is nothing to learn; {remedy}")
     if not known[1:].any():
-        raise InputError(
-            f"{folder}: the masks are background alone; lower masks.threshold (it was too high for these seeds), or "
-            "look at the seeds"
-        )
+        remedy = "lower masks.threshold, and look at the seeds" if own else "look at the files"
+        raise InputError(f"{folder}: the masks are background alone; {remedy}")
     never = [name for name, count in zip(labels, known, strict=True) if not count]
     if never:
         log.warning("%s: no mask holds %s, which cannot be learnt", folder, ", ".join(never))

@@ -48,7 +48,7 @@ def _next_lesson(step: Step, lesson: Lesson, number: int) -> Lesson:
         key=f"segmenter/round{number}_val_miou",
         ids=lesson.ids,
         folder=step.folder,
-        trained_on=f"its own masks, round {number}",
+        trained_on=f"own masks of round {number}, at first {lesson.trained_on.split(', at first ')[-1]}",
         inputs=(step.name,),
     )
 

@@ -24,6 +24,7 @@ from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, load_segmenter
 from wsss.pipeline.guards import PredictionGuard, check_masks_teach
+from wsss.pipeline.make_masks import describe_masks
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou
@@ -59,7 +60,7 @@ def mask_lesson(run: Run) -> Lesson:
     """The run's pseudo-masks, or label maps from elsewhere."""
     step, key, given = "segmenter", "segmenter/val_miou", run.config.segmenter.masks
     if given is None:
-        return Lesson(step, key, run.train_ids, run.folder / "masks", "pseudo-masks", ("masks",))
+        return Lesson(step, key, run.train_ids, run.folder / "masks", describe_masks(run), ("masks",))
     folder = Path(given)
     return Lesson(step, key, run.train_ids, folder, given, fingerprint=_hash_of_masks(run, folder))
 
@@ -98,7 +99,7 @@ def train_segmenter(run: Run, lesson: Lesson) -> Step:
     elif lesson.fingerprint is not None:
         check_masks(run.data, lesson.ids, lesson.folder)
     counts = count_labels(run.data, lesson.ids, lesson.folder)
-    check_masks_teach(counts, run.labels, lesson.folder)
+    check_masks_teach(counts, run.labels, lesson.folder, own=bool(lesson.inputs))
     prepare(run.config)
     network = new_segmenter(run)
     with step.working():

@@ -38,6 +38,7 @@ FIXED_NAMES = {
     "masks/oracle_miou": ("pseudo-masks", "pseudo-masks, oracle"),
     "masks/oracle_gap": ("pseudo-masks", "lost to the oracle"),
     "masks/coverage": ("pseudo-masks", "coverage"),
+    "masks/threshold": ("pseudo-masks", "background threshold"),
     "segmenter/val_miou": ("segmenter", "segmenter, val"),
     "segmenter/supervised_val_miou": ("segmenter", "twin trained on truth, val"),
 }
