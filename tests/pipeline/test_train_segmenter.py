@@ -12,6 +12,8 @@ from wsss.errors import InputError
 from wsss.pipeline.export_masks import export_masks
 from wsss.pipeline.run import Run
 from wsss.pipeline.train_segmenter import mask_lesson, segmenter_step, train_segmenter, true_lesson
+from wsss.pipeline.training import EpochLines
+from wsss.tasks import MovingAverage
 
 SMALL = (
     "recam=none",
@@ -91,3 +93,31 @@ def test_faulty_masks_are_named_before_training(
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (run.folder / "segmenter").exists()
+
+
+def test_an_interrupted_training_goes_on_with_its_moving_average(
+    make_run: Callable[..., Run], masks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[int] = []
+    ends: list[int] = []
+    update, tell = MovingAverage._update, EpochLines.on_train_epoch_end
+
+    def record(self: MovingAverage, averages: object, current: object, number: object) -> None:
+        updates.append(int(number))  # type: ignore[call-overload]
+        update(self, averages, current, number)  # type: ignore[arg-type]
+
+    def interrupt(self: EpochLines, trainer: object, module: object) -> None:
+        ends.append(1)
+        if len(ends) == 2:
+            raise RuntimeError("power cut")
+        tell(self, trainer, module)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MovingAverage, "_update", record)
+    monkeypatch.setattr(EpochLines, "on_train_epoch_end", interrupt)
+    run = make_run(*SMALL, f"segmenter.masks={masks}", "segmenter.ema_decay=0.9", "segmenter.epochs=2")
+    with pytest.raises(RuntimeError, match="power cut"):
+        train_segmenter(run, mask_lesson(run))
+    before = max(updates)
+    updates.clear()
+    train_segmenter(run, mask_lesson(run))
+    assert min(updates) == before - 1  # two steps an epoch; the interrupted one is done again
