@@ -8,6 +8,8 @@ import joblib
 from wsss.data.description import LABEL_SOURCES
 from wsss.errors import InputError
 from wsss.masks import BACKENDS
+from wsss.models import NETWORKS
+from wsss.pipeline.architecture import check_architecture
 from wsss.pipeline.config import AugmentConfig, Config
 from wsss.pipeline.maps import STAGE_KINDS, TARGETS, WEIGHT_KINDS
 
@@ -23,6 +25,7 @@ CHOICES = {
     "cam.target": tuple(TARGETS),
     "masks.kind": ("crf", "confident", "threshold"),
     "masks.crf.backend": BACKENDS,
+    "segmenter.name": NETWORKS,
     "segmenter.init": ("imagenet", "classifier"),
     "segmenter.optimizer.name": ("sgd", "adamw"),
     "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
@@ -48,12 +51,12 @@ NOT_NEGATIVE = (
     *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
 )
 POSITIVE = (
-    *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor")),
+    *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor", "bias_lr_factor")),
     *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
 )
-LISTS_OF_STAGES = ("backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
+LISTS_OF_STAGES = ("backbone.frozen_stages", "segmenter.backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
 NOT_EMPTY = ("cam.seed", "cam.scales", "cam.stages", "cam.layer_scales", "segmenter.atrous_rates")
-ALL_POSITIVE = ("cam.scales", "cam.layer_scales", "segmenter.atrous_rates")
+ALL_POSITIVE = ("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.multi_scale_inputs")
 
 
 def check_options(config: Config) -> None:
@@ -73,7 +76,7 @@ def check_options(config: Config) -> None:
     for name in NOT_EMPTY:
         require(config, name, lambda value: len(value) > 0, "at least one entry")
     for name in ALL_POSITIVE:
-        require(config, name, lambda values: min(values) > 0, "numbers above 0")
+        require(config, name, lambda values: min(values, default=1) > 0, "numbers above 0")
     for name in LISTS_OF_STAGES:
         require(config, name, lambda values: set(values) <= set(STAGES), f"some of {', '.join(STAGES)}")
         require(config, name, lambda values: len(values) == len({*values}), "each stage once")
@@ -90,7 +93,6 @@ def check_options(config: Config) -> None:
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
     require(config, "run", lambda name: bool(name.strip()), "a name")
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
-    require(config, "segmenter.batch_size", lambda size: size >= 2, "at least 2, which batch norm needs")
     require(config, "data.val_share", lambda share: 0 < share < 1, "a share between 0 and 1")
     require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
     require(config, "masks.area", lambda share: 0 < share < 1, "a share between 0 and 1")
@@ -106,6 +108,7 @@ def check_options(config: Config) -> None:
         augment = getattr(config, step).augment
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
+    check_architecture(config)
 
 
 def known_backends() -> list[str]:
