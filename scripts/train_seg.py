@@ -9,7 +9,7 @@ Examples:
 from omegaconf import DictConfig
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.train_segmenter import train_segmenters
+from wsss.pipeline.self_training import train_segmenters
 
 
 @script()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wsss.errors import InputError
-from wsss.seeds import load_seeds, resize_maps, save_seeds
+from wsss.seeds import Seeds, label_confidence, load_seeds, resize_maps, save_seeds
 
 
 @pytest.fixture
@@ -139,3 +139,16 @@ def test_maps_and_classes_that_disagree_in_a_file_are_refused(tmp_path: Path) ->
 def test_resizing_keeps_half_pixel_centres() -> None:
     resized = resize_maps(np.array([[[0.0, 1.0]]], np.float32), (1, 4))
     np.testing.assert_allclose(resized, [[[0.0, 0.25, 0.75, 1.0]]])
+
+
+def test_confidence_is_the_score_of_a_masks_label() -> None:
+    maps = np.array([[[0.9, 0.2], [0.1, 0.4]], [[0.3, 0.1], [0.6, 0.8]]], np.float32)
+    seeds = Seeds(maps, np.array([2, 6]), (2, 2))
+    mask = np.array([[3, 0], [7, 255]], np.uint8)
+    assert label_confidence(seeds, mask) == pytest.approx(np.array([[0.9, 0.8], [0.6, 0.0]]))
+    assert label_confidence(seeds, np.full((2, 2), 5, np.uint8)).tolist() == [[0, 0], [0, 0]]  # a class it lacks
+
+
+def test_an_image_without_classes_is_surely_background() -> None:
+    seeds = Seeds(np.zeros((0, 1, 1), np.float32), np.zeros(0, np.int64), (2, 3))
+    assert label_confidence(seeds, np.zeros((2, 3), np.uint8)).tolist() == [[1, 1, 1], [1, 1, 1]]

@@ -70,6 +70,20 @@ def load_seeds(path: str | Path) -> Seeds:
     return seeds
 
 
+def label_confidence(seeds: Seeds, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """How far seeds agree with a mask, (H, W) in [0, 1]: their score for its label, for background 1 - the best one's.
+
+    Args:
+        seeds: of the mask's image.
+        mask: labels 0 … N and 255, (H, W); void, and classes that the seeds do not hold, have confidence 0.
+    """
+    maps = resize_maps(seeds.maps, mask.shape) if len(seeds.classes) else np.zeros((0, *mask.shape), np.float32)
+    confidence = np.where(mask == 0, 1 - maps.max(axis=0, initial=0), 0).astype(np.float32)
+    for label, of_class in zip(seeds.classes + 1, maps, strict=True):
+        confidence[mask == label] = of_class[mask == label]
+    return confidence.clip(0, 1)
+
+
 def resize_maps(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Bring maps (K, h, w) to the image's size, bilinear with half-pixel centres -> (K, H, W)."""
     resized = F.interpolate(torch.from_numpy(maps)[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

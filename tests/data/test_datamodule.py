@@ -56,3 +56,19 @@ def test_validation_keeps_the_order_or_groups_by_size(tiny) -> None:
     assert [batch.ids for batch in same.val_dataloader()] == [["one", "two"], ["three"]]
     grouped = TrainValData(dataset(tiny), dataset(tiny), batch_size=2, val_same_size=False)
     assert [batch.ids for batch in grouped.val_dataloader()] == [["two"], ["one", "three"]]
+
+
+def test_confidence_follows_its_mask_through_the_transform(tiny) -> None:
+    told = dataset(tiny, transform=train_transform(crop=20, scale=(0.7, 1.3)))
+    told.confidence = lambda image_id, mask: 255 - mask
+    for sample in told:
+        mask, confidence = sample.masks[0], sample.confidence[0]
+        assert torch.equal(confidence[mask != 255], 255 - mask[mask != 255])
+    batch = next(iter(TrainValData(told, told, batch_size=2).train_dataloader()))
+    known = batch.masks != 255
+    assert torch.allclose(batch.confidence[known], (255 - batch.masks[known]) / 255)
+
+
+def test_without_a_way_to_tell_it_no_confidence_is_there(tiny) -> None:
+    plain = dataset(tiny, transform=train_transform(crop=20))
+    assert next(iter(TrainValData(plain, plain, batch_size=2).train_dataloader())).confidence is None

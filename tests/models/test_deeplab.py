@@ -191,7 +191,7 @@ def test_several_scales_are_joined_by_their_maximum() -> None:
 
 def test_training_has_logits_for_every_scale_and_for_their_maximum() -> None:
     network = build("deeplab_v2", multi_scale_inputs=[0.5, 0.75]).eval()
-    first, half, three_quarters, most = network.training_logits(images(49, 63))
+    most, first, half, three_quarters = network.training_logits(images(49, 63))
     assert {logits.shape for logits in (first, half, three_quarters, most)} == {(2, 5, 49, 63)}
     torch.testing.assert_close(first, network.network(images(49, 63)))
     torch.testing.assert_close(most, network(images(49, 63)))

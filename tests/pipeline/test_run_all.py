@@ -16,8 +16,8 @@ from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline
+from wsss.pipeline.self_training import train_segmenters
 from wsss.pipeline.train_classifier import train_classifier, train_classifiers
-from wsss.pipeline.train_segmenter import train_segmenters
 from wsss.seeds import load_seeds
 
 

@@ -75,3 +75,15 @@ def test_a_task_trains_its_head_faster_and_leaves_frozen_parameters_out(monkeypa
         schedule.step()
     assert [rate for rate, _ in rates] == pytest.approx([0.01, 0.0075, 0.005, 0.0025, 0.0])
     assert [rate for _, rate in rates] == pytest.approx([0.05, 0.0375, 0.025, 0.0125, 0.0])
+
+
+def test_the_heads_biases_may_have_a_rate_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.ModuleDict({"body": nn.Linear(2, 2), "head": nn.Linear(2, 1)})
+    factory = partial(make_optimizer, name="sgd", lr=0.01)
+    task = PolyTask(model, factory, head=model["head"].parameters(), head_lr_factor=10.0, bias_lr_factor=2.0)
+    monkeypatch.setattr(PolyTask, "trainer", SimpleNamespace(estimated_stepping_batches=4))
+    groups = task.configure_optimizers()["optimizer"].param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert rates[id(model["body"].bias)] == pytest.approx(0.01)
+    assert rates[id(model["head"].weight)] == pytest.approx(0.1)
+    assert rates[id(model["head"].bias)] == pytest.approx(0.2)

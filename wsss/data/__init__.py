@@ -1,5 +1,5 @@
 from wsss.data.cache import ImageCache
-from wsss.data.checks import Finding, ImageFacts, Survey, check_mask, check_masks, survey
+from wsss.data.checks import Finding, ImageFacts, Survey, check_mask, check_masks, count_labels, survey
 from wsss.data.datamodule import TrainValData, size_loader
 from wsss.data.dataset import ImageDataset, Sample
 from wsss.data.description import VOC_CLASSES, DataDescription, describe, image_ids, read_split
@@ -26,6 +26,7 @@ __all__ = [
     "check_label_values",
     "check_mask",
     "check_masks",
+    "count_labels",
     "describe",
     "encode_mask",
     "eval_transform",

@@ -16,6 +16,7 @@ from wsss.data.description import DataDescription, unlabelled_images
 from wsss.data.files import is_turned, read_image, read_mask
 from wsss.data.image_labels import check_label_values, read_labels
 from wsss.errors import InputError
+from wsss.labels import VOID
 
 T = TypeVar("T")
 
@@ -154,6 +155,25 @@ def check_masks(description: DataDescription, ids: Iterable[str], folder: Path, 
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(check, ids):
             pass
+
+
+def count_labels(
+    description: DataDescription, ids: Sequence[str], folder: Path, *, threads: int = 4
+) -> NDArray[np.int64]:
+    """Pixels of each label in the masks `<folder>/<id>.png`, (L + 1,), void last.
+
+    Raises:
+        InputError: if a mask cannot be read or has a value that is no label.
+    """
+
+    def count(image_id: str) -> NDArray[np.int64]:
+        path = folder / f"{image_id}.png"
+        pixels = np.bincount(read_mask(path).ravel(), minlength=VOID + 1)
+        check_label_values(path, np.flatnonzero(pixels).astype(np.uint8), description)
+        return np.append(pixels[: description.num_classes + 1], pixels[VOID])
+
+    with ThreadPoolExecutor(threads) as pool:
+        return np.sum(list(pool.map(count, ids)), axis=0)
 
 
 def check_mask(description: DataDescription, path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:

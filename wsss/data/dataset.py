@@ -1,10 +1,12 @@
 """Images with labels and masks as tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -17,12 +19,16 @@ from wsss.data.transforms import resize_mask
 
 
 class Sample(NamedTuple):
-    """One item, or a batch of them: images uint8, labels multi-hot float, masks integer or empty."""
+    """One item, or a batch of them: images uint8, labels multi-hot float, masks integer or empty.
+
+    The confidence in a mask's pixels, in [0, 1], is there where the data set was told how to get it.
+    """
 
     images: Tensor
     labels: Tensor
     masks: Tensor
     ids: list[str]
+    confidence: Tensor | None = None
 
 
 class ImageDataset(Dataset[Sample]):
@@ -35,6 +41,7 @@ class ImageDataset(Dataset[Sample]):
         transform: joint image and mask transform; default: none.
         mask_folder: folder with `<id>.png`, ground truth or pseudo-masks; default: no masks are read.
         cache: read large photographs from copies; masks follow to their size.
+        confidence: gives the confidence (H, W), 0 … 255, in a mask (H, W) by its image's id; default: none is told.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class ImageDataset(Dataset[Sample]):
         transform: v2.Transform | None = None,
         mask_folder: Path | None = None,
         cache: ImageCache | None = None,
+        confidence: Callable[[str, NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
     ) -> None:
         self.description = description
         self.ids = list(ids)
@@ -53,6 +61,7 @@ class ImageDataset(Dataset[Sample]):
         self.transform = transform
         self.mask_folder = mask_folder
         self.cache = cache
+        self.confidence = confidence
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,24 +71,32 @@ class ImageDataset(Dataset[Sample]):
         path = self.description.image_path(image_id)
         picture = read_image(path) if self.cache is None else self.cache.read(path, image_id)
         image = tv_tensors.Image(v2.functional.pil_to_tensor(picture))
-        if self.mask_folder is None:
-            mask = tv_tensors.Mask(torch.empty(0, *image.shape[1:], dtype=torch.uint8))
-        else:
-            mask = tv_tensors.Mask(torch.from_numpy(read_mask(self.mask_folder / f"{image_id}.png"))[None])
-            if mask.shape[1:] != image.shape[1:]:
-                mask = resize_mask(mask, image.shape[1:])
+        mask = tv_tensors.Mask(self._planes(image_id, image.shape[1:]))
         if self.transform is not None:
             image, mask = self.transform(image, mask)
+        planes = mask.as_subclass(Tensor)  # (0, 1 or 2, H, W)
+        confidence = None if self.confidence is None else planes[1:]
         # (3, H, W), (N,), (1 or 0, H, W)
-        return Sample(image.as_subclass(Tensor), self.labels[index], mask.as_subclass(Tensor), [image_id])
+        return Sample(image.as_subclass(Tensor), self.labels[index], planes[:1], [image_id], confidence)
+
+    def _planes(self, image_id: str, size: Sequence[int]) -> Tensor:
+        """Mask and confidence, which every transform treats alike, (0, 1 or 2, H, W)."""
+        if self.mask_folder is None:
+            return torch.empty(0, *size, dtype=torch.uint8)
+        mask = read_mask(self.mask_folder / f"{image_id}.png")
+        planes = [mask] if self.confidence is None else [mask, self.confidence(image_id, mask)]
+        stacked = torch.from_numpy(np.stack(planes))
+        return stacked if stacked.shape[1:] == size else resize_mask(tv_tensors.Mask(stacked), size)
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
     """Batch samples of one size; masks become (B, H, W) integers, or (B, 0) where there are none."""
+    told = [s.confidence for s in samples if s.confidence is not None]
     masks = torch.stack([s.masks for s in samples])  # (B, 1 or 0, H, W)
     return Sample(
         torch.stack([s.images for s in samples]),
         torch.stack([s.labels for s in samples]),
         masks[:, 0].long() if masks.shape[1] else masks.flatten(1).long(),
         [i for s in samples for i in s.ids],
+        torch.cat(told).float() / 255 if told else None,
     )

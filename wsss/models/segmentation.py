@@ -37,15 +37,15 @@ class SegmentationNetwork(nn.Module):
         return grown(self.logits(images), images.shape[2:])
 
     def training_logits(self, images: Tensor) -> list[Tensor]:
-        """Logits at the images' size, (B, L, H, W) each; the training loss is the sum of theirs."""
+        """Logits (B, L, H, W) that the loss looks at, each of which it counts alike; the first is the prediction."""
         return [self(images)]
 
 
 class MultiScaleInputs(SegmentationNetwork):
-    """A network that sees each image at several scales (Chen et al., TPAMI 2018, section 4.1; ICLR 2016).
+    """A network that sees each image at several scales (Chen et al., TPAMI 2018, section 4.1.2).
 
     The scales share all weights. Their element-wise maximum is the prediction; in training every scale has a loss, and
-    so has the maximum.
+    so has the maximum (Chen et al., CVPR 2016).
 
     Args:
         network: any segmentation network.
@@ -68,18 +68,18 @@ class MultiScaleInputs(SegmentationNetwork):
         return _maximum(self._pyramid(images))
 
     def training_logits(self, images: Tensor) -> list[Tensor]:
-        """Those of each scale, scale 1 first, and their maximum."""
+        """The maximum over the scales, then those of each scale, scale 1 first."""
         pyramid = self._pyramid(images)
-        return [grown(logits, images.shape[2:]) for logits in (*pyramid, _maximum(pyramid))]
+        return [grown(logits, images.shape[2:]) for logits in (_maximum(pyramid), *pyramid)]
 
     def _pyramid(self, images: Tensor) -> list[Tensor]:
         """Logits of each scale on its own grid, scale 1 first."""
         images = images.float() / 255 if images.dtype == torch.uint8 else images
-        smaller = [
+        resized = [
             F.interpolate(images, scale_factor=s, mode="bilinear", align_corners=False, recompute_scale_factor=True)
             for s in self.scales
         ]
-        return [self.network.logits(scaled) for scaled in (images, *smaller)]
+        return [self.network.logits(scaled) for scaled in (images, *resized)]
 
 
 def grown(logits: Tensor, size: Sequence[int]) -> Tensor:

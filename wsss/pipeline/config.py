@@ -79,7 +79,7 @@ class OptimizerConfig:
     Attributes:
         lr: learning rate of the backbone (and of FC1 in the ReCAM step).
         head_lr_factor: learning rate of the head over `lr`.
-        bias_lr_factor: learning rate of the head's biases over that of its weights; DeepLab v2's public training has 2.
+        bias_lr_factor: learning rate of the head's biases over that of the head; DeepLab v2's published training has 2.
         warmup: steps of linear rise.
     """
 
@@ -214,6 +214,42 @@ class OwnBackboneConfig:
 
 
 @dataclass
+class MaskLossConfig:
+    """How the segmenter's cross-entropy deals with masks that are partly wrong; see `wsss.tasks.losses.mask_loss`.
+
+    Attributes:
+        class_balance: power of the inverse frequency by which labels are weighted; 0 leaves pixels alike.
+        hardest: share of the pixels that count, those of the largest loss.
+        bootstrap: share of the target that is the network's own prediction.
+        confidence: weigh pixels of the run's pseudo-masks by the score of their label in the seeds.
+    """
+
+    class_balance: float = 0.0
+    hardest: float = 1.0
+    bootstrap: float = 0.0
+    confidence: bool = False
+
+
+@dataclass
+class SelfTrainingConfig:
+    """Rounds in which the segmenter labels the train images anew and is trained on that.
+
+    Attributes:
+        rounds: at most so many.
+        min_change: stop when fewer than this share of the pixels get another label than the round before.
+        scales: resize factors at which the train images are labelled.
+        flip: add the mirror image at every scale.
+        crf: sharpen with the CRF of `masks.crf`.
+    """
+
+    rounds: int = 0
+    min_change: float = 0.01
+    scales: list[float] = field(default_factory=lambda: [0.75, 1.0, 1.25])
+    flip: bool = True
+    crf: bool = True
+
+
+@dataclass
 class SegmenterConfig:
     """Last step: a segmentation network on the pseudo-masks.
 
@@ -237,6 +273,9 @@ class SegmenterConfig:
             their maximum, which is the prediction; the published DeepLab v2 has [0.5, 0.75]; default: none.
         eval_resize_long: longer side, in pixels, at which images are predicted; default: their own size. Label maps
             always have the image's size.
+        ema_decay: decay of the weights' moving average, which is the result; default: the last weights are.
+        loss: see `MaskLossConfig`.
+        self_training: see `SelfTrainingConfig`.
         masks: folder of label maps `<id>.png` to train on; default: the run's own pseudo-masks.
         supervised_twin: also train the same network on the true masks, as the bound it is compared with.
     """
@@ -257,6 +296,9 @@ class SegmenterConfig:
     encoder_weights: str | None = None
     multi_scale_inputs: list[float] | None = None
     eval_resize_long: int | None = None
+    ema_decay: float | None = None
+    loss: MaskLossConfig = field(default_factory=MaskLossConfig)
+    self_training: SelfTrainingConfig = field(default_factory=SelfTrainingConfig)
     masks: str | None = None
     supervised_twin: bool = False
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(crop=160, scale=[0.75, 1.5]))
@@ -292,6 +334,7 @@ class TrainerConfig:
         precision: as Lightning, or `auto`: bf16-mixed where the hardware is fast at it, else 32-true.
         num_workers: loader processes; default: half of the cores, at most 8, and none on two cores.
         threads: torch's CPU threads; default: torch's own choice.
+        val_every: epochs between two looks at the val split while training; the last epoch's figures do not need one.
         progress: bars, when standard output is a terminal.
     """
 
@@ -300,6 +343,7 @@ class TrainerConfig:
     precision: str = "auto"
     num_workers: int | None = None
     threads: int | None = None
+    val_every: int = 1
     progress: bool = True
 
 

@@ -2,7 +2,7 @@
 
 from wsss.errors import InputError
 from wsss.pipeline.run import Run
-from wsss.pipeline.train_segmenter import predict_val, val_protocol
+from wsss.pipeline.train_segmenter import mask_lesson, predict_val, true_lesson, val_protocol
 from wsss.report.tables import Protocol
 
 
@@ -23,11 +23,12 @@ def evaluate(run: Run) -> tuple[dict[str, float], dict[str, Protocol]]:
         raise InputError(f"{run.data.root}: the {split} images have no masks to score against")
     figures: dict[str, float] = {}
     protocols: dict[str, Protocol] = {}
-    for name, supervised in (("segmenter", False), ("segmenter_supervised", True)):
+    for lesson in (mask_lesson(run), true_lesson(run)):
+        name = lesson.step
         model = run.folder / name / "model.pt"
-        if supervised and not model.exists():
+        if name != "segmenter" and not model.exists():
             continue
-        protocol = val_protocol(run, supervised=supervised)
+        protocol = val_protocol(run, lesson.trained_on)
         scored = predict_val(run, model, model.parent / "evaluation" / f"{run.data.name}_{split}", protocol)
         key = f"{name}/{split}_miou"
         assert scored is not None  # there is truth, see above

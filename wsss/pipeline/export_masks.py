@@ -9,7 +9,7 @@ from wsss.data import read_split
 from wsss.errors import InputError
 from wsss.exports import LabelMaps, write_coco, write_pngs, write_voc, write_yolo
 from wsss.pipeline.run import Run
-from wsss.pipeline.train_segmenter import predict_val, require_masks, val_protocol
+from wsss.pipeline.train_segmenter import mask_lesson, predict_val, require_masks, val_protocol
 from wsss.writing import whole_folder
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def run_predictions(run: Run) -> LabelMaps:
     """The segmenter's label maps of the val images."""
     folder = run.folder / "segmenter" / "predictions"
     if not all((folder / f"{image_id}.png").exists() for image_id in run.val_ids):
-        predict_val(run, folder.parent / "model.pt", folder.parent, val_protocol(run))
+        predict_val(run, folder.parent / "model.pt", folder.parent, val_protocol(run, mask_lesson(run).trained_on))
     return LabelMaps(run.data, run.val_ids, folder)
 
 

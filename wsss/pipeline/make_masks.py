@@ -22,7 +22,7 @@ from wsss.masks import CRFParams, join_confident, local_labels, refine_batch, re
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.config import MasksConfig
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run, Step, read_manifest
 from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
 from wsss.pipeline.training import device_of, keep_freed_memory, show_progress
 from wsss.seeds import Seeds, load_seeds, resize_maps
@@ -111,6 +111,9 @@ def make_masks(run: Run) -> Step:
         missing = [i for i in run.train_ids if not (step.folder / f"{i}.png").exists()]
         groups = _groups(maker, missing)
         _parallel(run, maker, [delayed(_write_masks)(maker, ids, threshold, step.folder) for ids in groups], "masks")
+        at = {"threshold": round(threshold, 4), "threshold_from": source}
+        made = {"split": run.config.data.train, "images": len(run.train_ids), **_protocol(run), **at}
+        step.add_figure("masks/threshold", threshold, **made)
         if run.has_train_truth:
             score_ids = sorted({*run.score_ids} - {*annotated})
             _score(run, step, maker, score_ids, threshold, source)
@@ -173,7 +176,7 @@ def _groups(maker: MaskMaker, image_ids: Sequence[str]) -> list[list[str]]:
 
 
 def _write_masks(maker: MaskMaker, image_ids: Sequence[str], threshold: float, folder: Path) -> None:
-    with _one_thread():
+    with one_thread():
         for image_id, masks in zip(image_ids, maker(image_ids, [threshold]), strict=True):
             save_mask(folder / f"{image_id}.png", masks[0])
 
@@ -181,7 +184,7 @@ def _write_masks(maker: MaskMaker, image_ids: Sequence[str], threshold: float, f
 def _count(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDArray[np.int64]:
     """Confusion counts (T, L, L + 1) of masks that are made and not kept."""
     truth, num_labels = read_mask(maker.data.mask_path(image_id)), maker.data.num_classes + 1
-    with _one_thread():
+    with one_thread():
         return np.stack([confusion_matrix(truth, mask, num_labels) for mask in maker([image_id], thresholds)[0]])
 
 
@@ -194,13 +197,13 @@ def _count_all(run: Run, maker: MaskMaker, image_ids: Sequence[str], thresholds:
 
 def _areas(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDArray[np.float64]:
     """Share of foreground at each threshold."""
-    with _one_thread():
+    with one_thread():
         masks = maker([image_id], thresholds)[0]
     return ((masks > 0) & (masks != VOID)).mean(axis=(1, 2))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One torch thread: as many processes as cores share them, and sums do not depend on how many there are."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -273,6 +276,24 @@ def _dask_errors() -> tuple[type[Exception], ...]:
     return (KilledWorker,)
 
 
+def _protocol(run: Run) -> dict[str, object]:
+    """How the masks were made."""
+    config = run.config.masks
+    crf = "none" if config.kind == "threshold" else f"{config.crf.iterations} iterations"
+    return {"method": config.kind, "crf": crf, **seed_protocol(run)}
+
+
+def describe_masks(run: Run) -> str:
+    """The run's masks in a few words, for the protocols of what is trained on them."""
+    path = run.folder / "masks" / "manifest.json"
+    protocol = read_manifest(path)["protocols"].get("masks/threshold") if path.exists() else None
+    if protocol is None:
+        return "pseudo-masks"
+    threshold = f"threshold {protocol['threshold']} ({protocol['threshold_from']})"
+    crf = "" if protocol["crf"] == "none" else f", CRF {protocol['crf']}"
+    return f"pseudo-masks ({protocol['method']} of {protocol['maps']}, {threshold}{crf})"
+
+
 def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], threshold: float, source: str) -> None:
     config = run.config.masks
     num_labels = run.data.num_classes + 1
@@ -284,15 +305,12 @@ def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], thr
         covered += int((mask != VOID).sum())
         pixels += mask.size
     scores = iou(confusion)
-    crf = "none" if config.kind == "threshold" else f"{config.crf.iterations} iterations"
     protocol = {
         "scored": "masks",
         "split": run.scored_split,
         "images": len(image_ids),
-        "method": config.kind,
-        "crf": crf,
         "void": VOID_POLICY,
-        **seed_protocol(run),
+        **_protocol(run),
     }
     at = {"threshold": round(threshold, 4), "threshold_from": source}
     step.add_figure("masks/miou", 100 * float(scores.mean), **protocol, **at)

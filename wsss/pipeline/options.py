@@ -39,6 +39,7 @@ AT_LEAST_ONE = (
         "cam.limit_images",
         "masks.annotated",
         "trainer.threads",
+        "trainer.val_every",
         "report.num_images",
         "cam.resize_long",
         "data.cache_long",
@@ -47,6 +48,7 @@ AT_LEAST_ONE = (
 )
 NOT_NEGATIVE = (
     *(f"{step}.optimizer.{o}" for step in STEPS for o in ("momentum", "weight_decay", "poly_power", "warmup")),
+    *("segmenter.loss.class_balance", "segmenter.self_training.rounds", "segmenter.self_training.min_change"),
     *("recam.sce_weight", "masks.fg_margin", "masks.bg_margin", "trainer.num_workers"),
     *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
 )
@@ -55,8 +57,12 @@ POSITIVE = (
     *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
 )
 LISTS_OF_STAGES = ("backbone.frozen_stages", "segmenter.backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
-NOT_EMPTY = ("cam.seed", "cam.scales", "cam.stages", "cam.layer_scales", "segmenter.atrous_rates")
-ALL_POSITIVE = ("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.multi_scale_inputs")
+SOME_POSITIVE = (
+    *("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.self_training.scales"),
+    "inference.scales",
+)
+NOT_EMPTY = ("cam.seed", "cam.stages", *SOME_POSITIVE)
+ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
 
 def check_options(config: Config) -> None:
@@ -93,6 +99,11 @@ def check_options(config: Config) -> None:
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
     require(config, "run", lambda name: bool(name.strip()), "a name")
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
+    require(config, "segmenter.ema_decay", lambda decay: 0 < decay < 1, "a number between 0 and 1")
+    require(config, "segmenter.loss.hardest", lambda share: 0 < share <= 1, "a share above 0, up to 1")
+    require(config, "segmenter.loss.bootstrap", lambda share: 0 <= share < 1, "a share from 0, below 1")
+    if config.segmenter.loss.confidence:
+        require(config, "segmenter.masks", lambda _: False, "none, or segmenter.loss.confidence=false: it needs seeds")
     require(config, "data.val_share", lambda share: 0 < share < 1, "a share between 0 and 1")
     require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
     require(config, "masks.area", lambda share: 0 < share < 1, "a share between 0 and 1")

@@ -109,6 +109,11 @@ class Run:
         data = self.config.data
         return (data.score or data.train) + (f" without {data.tuned_on}" if data.tuned_on else "")
 
+    @property
+    def labels(self) -> list[str]:
+        """Names of the labels, background first."""
+        return ["background", *self.data.classes]
+
     @cached_property
     def train_labels(self) -> torch.Tensor:
         """Image-level labels of the train split, multi-hot."""
@@ -390,6 +395,10 @@ class Step:
         figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
         log.info("%s: done in %.0f s, %s (%s)", self.name, seconds, self.folder, figures or "no truth to score against")
 
+    def read_figures(self) -> Mapping[str, float]:
+        """Figures of the finished step, whether it was finished now or before."""
+        return read_manifest(self.manifest_path)["figures"]  # type: ignore[no-any-return]
+
     def add_figure(self, key: str, value: float, **protocol: object) -> None:
         """Record a figure for results.json with the protocol it was measured by."""
         self.figures[key] = round(float(value), 4)
@@ -399,7 +408,7 @@ class Step:
         path = self.run.folder / step / "manifest.json"
         manifest = read_manifest(path) if path.exists() else None
         if manifest is None or manifest["state"] != "done":
-            script = SCRIPT_OF[step]
+            script = SCRIPT_OF.get(step, "train_seg.py")  # a round of self-training
             raise InputError(
                 f"{path.parent}: not finished; run `python scripts/{script} run={self.run.config.run}` first"
             )

@@ -7,8 +7,8 @@ from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
 from wsss.pipeline.report import make_report
 from wsss.pipeline.run import Run
+from wsss.pipeline.self_training import train_segmenters
 from wsss.pipeline.train_classifier import train_classifier, train_classifiers
-from wsss.pipeline.train_segmenter import train_segmenters
 
 
 def run_pipeline(run: Run) -> dict[str, float]:

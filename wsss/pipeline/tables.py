@@ -23,6 +23,6 @@ def write_scores(
 
 def write_iou(path: Path, run: Run, per_label: NDArray[np.float64], protocol: Mapping[str, object]) -> None:
     """Write IoU per label in percent; empty for a label that occurs neither in truth nor prediction."""
-    names = ["background", *run.data.classes]
-    rows = [(name, "" if np.isnan(v) else round(100 * float(v), 2)) for name, v in zip(names, per_label, strict=True)]
+    scores = ["" if np.isnan(value) else round(100 * float(value), 2) for value in per_label]
+    rows = list(zip(run.labels, scores, strict=True))
     write_scores(path, ["label", "iou"], rows, protocol)

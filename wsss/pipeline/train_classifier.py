@@ -76,7 +76,8 @@ def _fit(
         batch_size=batch_size,
         num_workers=num_workers(run.config),
     )
-    trainer = fit(run.config, task, data, step.folder, epochs=epochs)
+    guarded = "classifier" if step.name == "classifier" else "recam"
+    trainer = fit(run.config, task, data, step.folder, epochs=epochs, guarded=guarded)
     if "val/map" not in trainer.callback_metrics:  # an interrupted run had ended its last epoch
         trainer.validate(task, datamodule=data, verbose=False)
     save_classifier(run, step.folder / "model.pt", network)

@@ -1,70 +1,115 @@
-"""Steps `segmenter` and `segmenter_supervised`: DeepLab on pseudo-masks, and its twin on the true ones."""
+"""Training of segmenters: on pseudo-masks, on the true ones (the twin), on masks from elsewhere."""
 
+import copy
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from wsss.data import ImageDataset, TrainValData, check_masks, eval_transform, read_image, read_mask, save_mask
+from wsss.data import (
+    ImageDataset,
+    TrainValData,
+    check_masks,
+    count_labels,
+    eval_transform,
+    read_image,
+    read_mask,
+    save_mask,
+)
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, load_segmenter
+from wsss.pipeline.guards import PredictionGuard, check_masks_teach
+from wsss.pipeline.make_masks import describe_masks
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou
 from wsss.pipeline.training import augmentation, autocast, device_of, fit, num_workers, optimizer_options, prepare
-from wsss.tasks import SegmenterTask
+from wsss.seeds import label_confidence, load_seeds
+from wsss.tasks import MovingAverage, SegmenterTask, balanced_weights
 
 
-def segmenter_step(run: Run, *, supervised: bool = False) -> Step:
-    """The step's identity: its options, and the masks or the classifier it starts from."""
+@dataclass(frozen=True)
+class Lesson:
+    """What a segmenter is trained on.
+
+    Attributes:
+        step: name of the training's step.
+        key: name of its figure.
+        ids: the images.
+        folder: where their label maps lie.
+        trained_on: what protocols call these.
+        inputs: steps that make them.
+        fingerprint: what they show, where no step says so.
+    """
+
+    step: str
+    key: str
+    ids: Sequence[str]
+    folder: Path
+    trained_on: str
+    inputs: tuple[str, ...] = ()
+    fingerprint: str | None = None
+
+
+def mask_lesson(run: Run) -> Lesson:
+    """The run's pseudo-masks, or label maps from elsewhere."""
+    step, key, given = "segmenter", "segmenter/val_miou", run.config.segmenter.masks
+    if given is None:
+        return Lesson(step, key, run.train_ids, run.folder / "masks", describe_masks(run), ("masks",))
+    folder = Path(given)
+    return Lesson(step, key, run.train_ids, folder, given, fingerprint=_hash_of_masks(run, folder))
+
+
+def true_lesson(run: Run) -> Lesson:
+    """The truth of the train split, or of the scored part of it that has one (VOC's trainaug)."""
+    folder = run.data.root / run.data.mask_folder
+    return Lesson("segmenter_supervised", "segmenter/supervised_val_miou", run.truth_ids, folder, "truth")
+
+
+def segmenter_step(run: Run, lesson: Lesson) -> Step:
+    """The step's identity: its options, what it is trained on, and the classifier it may start from."""
     settings = asdict(run.config.segmenter)
-    del settings["supervised_twin"]
-    given = settings.pop("masks")
-    inputs = []
-    if given is not None and not supervised:
-        settings["masks"] = _hash_of_masks(run)  # what they show, wherever they lie
-    elif not supervised:
-        inputs.append("masks")
+    for option in ("supervised_twin", "self_training", "masks"):
+        del settings[option]
+    if lesson.fingerprint is not None:
+        settings["masks"] = lesson.fingerprint
+    inputs = [*lesson.inputs]
     if run.config.segmenter.init == "classifier":
         inputs.append("recam" if run.config.recam.enabled else "classifier")
-    name = "segmenter_supervised" if supervised else "segmenter"
-    return run.step(name, {"backbone": asdict(run.config.backbone), "segmenter": settings}, inputs)
+    if run.config.segmenter.loss.confidence and "masks" in inputs:
+        inputs.append("seeds")
+    return run.step(lesson.step, {"backbone": asdict(run.config.backbone), "segmenter": settings}, inputs)
 
 
-def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
-    """Train on the pseudo-masks (or on the truth); writes `model.pt`, the val predictions, and scores them."""
-    if supervised and not run.has_train_truth:
+def train_segmenter(run: Run, lesson: Lesson) -> Step:
+    """Train; writes `model.pt` (and `best.pt`, of the epoch best on val), the val predictions, and scores them."""
+    if lesson.trained_on == "truth" and not run.has_train_truth:
         raise InputError("segmenter.supervised_twin=true: the train split has no true masks; leave it false")
-    step = segmenter_step(run, supervised=supervised)
+    step = segmenter_step(run, lesson)
     if step.skip(scored=run.has_val_truth):
         return step
     run.check_data()
-    if not supervised and run.config.segmenter.masks is None:
-        require_masks(run, mask_folder(run))
-    elif not supervised:
-        check_masks(run.data, run.train_ids, mask_folder(run))
+    if lesson.inputs:
+        require_masks(run, lesson.folder)
+    elif lesson.fingerprint is not None:
+        check_masks(run.data, lesson.ids, lesson.folder)
+    counts = count_labels(run.data, lesson.ids, lesson.folder)
+    check_masks_teach(counts, run.labels, lesson.folder, own=bool(lesson.inputs))
     prepare(run.config)
     network = new_segmenter(run)
     with step.working():
-        _fit(run, step, network, supervised=supervised)
+        try:
+            _fit(run, step, network, lesson, counts)
+        finally:
+            _keep_best(run, step, network)
         save_segmenter(run, step.folder / "model.pt", network)
-        score_segmenter(run, step, supervised=supervised)
+        score_segmenter(run, step, lesson)
     return step
-
-
-def mask_folder(run: Run) -> Path:
-    """Where the label maps lie that the segmenter is trained on."""
-    given = run.config.segmenter.masks
-    return run.folder / "masks" if given is None else Path(given)
-
-
-def trained_on(run: Run, *, supervised: bool) -> str:
-    """The segmenter's masks, as protocols call them."""
-    return "truth" if supervised else run.config.segmenter.masks or "pseudo-masks"
 
 
 def require_masks(run: Run, folder: Path) -> None:
@@ -77,8 +122,8 @@ def require_masks(run: Run, folder: Path) -> None:
             raise InputError(f"{path}: there is no such mask; `python scripts/{remedy}")
 
 
-def _hash_of_masks(run: Run) -> str:
-    folder = mask_folder(run)
+def _hash_of_masks(run: Run, folder: Path) -> str:
+    """What they show, wherever they lie."""
     require_masks(run, folder)
     digest = hashlib.sha256()
     for image_id in run.train_ids:
@@ -86,51 +131,84 @@ def _hash_of_masks(run: Run) -> str:
     return digest.hexdigest()[:16]
 
 
-def train_segmenters(run: Run) -> None:
-    """Step `segmenter` and, if asked for, its supervised twin."""
-    train_segmenter(run)
-    if run.config.segmenter.supervised_twin:
-        train_segmenter(run, supervised=True)
-
-
-def _fit(run: Run, step: Step, network: SegmentationNetwork, *, supervised: bool) -> None:
+def _fit(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson, counts: NDArray[np.int64]) -> None:
     config = run.config.segmenter
-    truth = run.data.root / run.data.mask_folder
-    # The truth of the train split may cover its scored part alone (VOC's trainaug).
-    ids, folder = (run.truth_ids, truth) if supervised else (run.train_ids, mask_folder(run))
     rows = dict(zip(run.train_ids, run.train_labels, strict=True))
-    labels = torch.stack([rows[i] for i in ids])
+    labels = torch.stack([rows[i] for i in lesson.ids])
     val_ids, val_labels = (run.val_ids, run.val_labels) if run.has_val_truth else ([], run.val_labels[:0])
+    by_seeds = config.loss.confidence and "masks" in lesson.inputs
     data = TrainValData(
         ImageDataset(
             run.data,
-            ids,
+            lesson.ids,
             labels,
             transform=augmentation(config.augment),
-            mask_folder=folder,
+            mask_folder=lesson.folder,
             cache=run.image_cache,
+            confidence=SeedConfidence(run.folder / "seeds") if by_seeds else None,
         ),
-        ImageDataset(run.data, val_ids, val_labels, transform=eval_transform(), mask_folder=truth),
+        ImageDataset(
+            run.data,
+            val_ids,
+            val_labels,
+            transform=eval_transform(),
+            mask_folder=run.data.root / run.data.mask_folder,
+        ),
         batch_size=config.batch_size,
         num_workers=num_workers(run.config),
         val_same_size=False,
     )
+    balance = config.loss.class_balance
     task = SegmenterTask(
         network,
-        num_labels=run.data.num_classes + 1,
+        num_labels=len(run.labels),
         eval_resize_long=config.eval_resize_long,
+        label_weights=balanced_weights(torch.from_numpy(counts[:-1]), balance) if balance else None,
+        bootstrap=config.loss.bootstrap,
+        hardest=config.loss.hardest,
         **optimizer_options(config.optimizer),
     )
-    fit(run.config, task, data, step.folder, epochs=config.epochs)
+    average = [] if config.ema_decay is None else [MovingAverage(config.ema_decay)]
+    fit(
+        run.config,
+        task,
+        data,
+        step.folder,
+        epochs=config.epochs,
+        callbacks=[*average, PredictionGuard(run.labels)],
+        guarded="segmenter",
+        best="val/miou" if val_ids else None,
+    )
 
 
-def score_segmenter(run: Run, step: Step, *, supervised: bool = False) -> None:
+def _keep_best(run: Run, step: Step, network: SegmentationNetwork) -> None:
+    """Leave the weights of the epoch that was best on val as a model file of their own."""
+    path = step.folder / "checkpoints" / "best.ckpt"
+    if path.exists():
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        best = copy.deepcopy(network)
+        best.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
+        save_segmenter(run, step.folder / "best.pt", best)
+
+
+@dataclass(frozen=True)
+class SeedConfidence:
+    """Confidence in pseudo-masks by the seeds they were made from; picklable, for loader processes."""
+
+    seeds: Path
+
+    def __call__(self, image_id: str, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Confidence (H, W), 0 … 255."""
+        confidence = label_confidence(load_seeds(self.seeds / f"{image_id}.npz"), mask)
+        return (255 * confidence).round().astype(np.uint8)
+
+
+def score_segmenter(run: Run, step: Step, lesson: Lesson) -> None:
     """Predict the val images at one scale, keep the predictions, and score them if there is truth."""
-    protocol = val_protocol(run, supervised=supervised)
+    protocol = val_protocol(run, lesson.trained_on)
     scored = predict_val(run, step.folder / "model.pt", step.folder, protocol)
     if scored is not None:
-        key = "segmenter/supervised_val_miou" if supervised else "segmenter/val_miou"
-        step.add_figure(key, scored, **protocol)
+        step.add_figure(lesson.key, scored, **protocol)
 
 
 def predict_val(run: Run, model: Path, folder: Path, protocol: Mapping[str, object]) -> float | None:
@@ -152,7 +230,7 @@ def predict_val(run: Run, model: Path, folder: Path, protocol: Mapping[str, obje
     return 100 * float(scores.mean)
 
 
-def val_protocol(run: Run, *, supervised: bool = False) -> dict[str, object]:
+def val_protocol(run: Run, trained_on: str) -> dict[str, object]:
     """How the segmenter is scored."""
     resized = run.config.segmenter.eval_resize_long
     size = {} if resized is None else {"resize_long": resized}
@@ -165,5 +243,5 @@ def val_protocol(run: Run, *, supervised: bool = False) -> dict[str, object]:
         "flip": False,
         "crf": "none",
         "void": VOID_POLICY,
-        "trained_on": trained_on(run, supervised=supervised),
+        "trained_on": trained_on,
     }

@@ -5,10 +5,11 @@ import logging
 import os
 import platform
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torchvision.transforms import v2
 from wsss.data import train_transform
 from wsss.errors import InputError
 from wsss.pipeline.config import AugmentConfig, Config, OptimizerConfig
+from wsss.pipeline.guards import LossGuard
 from wsss.tasks import make_optimizer
 
 log = logging.getLogger(__name__)
@@ -44,9 +46,31 @@ class EpochLines(Callback):
 
 
 def fit(
-    config: Config, task: pl.LightningModule, data: pl.LightningDataModule, folder: Path, *, epochs: int
+    config: Config,
+    task: pl.LightningModule,
+    data: pl.LightningDataModule,
+    folder: Path,
+    *,
+    epochs: int,
+    guarded: str,
+    callbacks: Sequence[Callback] = (),
+    best: str | None = None,
 ) -> pl.Trainer:
-    """Train, from the last epoch's checkpoint in `folder` where an interrupted run left one."""
+    """Train, from the last epoch's checkpoint in `folder` where an interrupted run left one.
+
+    Args:
+        config: trainer and loggers.
+        task: what is trained.
+        data: its loaders.
+        folder: of the step.
+        epochs: how long.
+        guarded: the task's group of options, for messages.
+        callbacks: further ones.
+        best: a logged figure; the checkpoint of the epoch where it is highest is kept as best.ckpt.
+
+    Raises:
+        InputError: if the loss diverges, or a checkpoint is damaged.
+    """
     checkpoint = folder / "checkpoints" / "last.ckpt"
     if checkpoint.exists():
         if not zipfile.is_zipfile(checkpoint):
@@ -56,8 +80,13 @@ def fit(
         config,
         max_epochs=epochs,
         logger=_loggers(config, folder),
-        callbacks=_callbacks(config, checkpoint.parent),
+        callbacks=[
+            *callbacks,
+            LossGuard(guarded, attrgetter(f"{guarded}.optimizer.lr")(config), checkpoint.parent),
+            *_callbacks(config, checkpoint.parent, best),
+        ],
         num_sanity_val_steps=0,
+        check_val_every_n_epoch=config.trainer.val_every,
         log_every_n_steps=10,
     )
     with _interruptible():
@@ -162,17 +191,22 @@ def optimizer_options(config: OptimizerConfig) -> Mapping[str, Any]:
     return {
         "optimizer": factory,
         "head_lr_factor": config.head_lr_factor,
+        "bias_lr_factor": config.bias_lr_factor,
         "poly_power": config.poly_power,
         "warmup": config.warmup,
     }
 
 
-def _callbacks(config: Config, checkpoints: Path) -> list[Callback]:
+def _callbacks(config: Config, checkpoints: Path, best: str | None) -> list[Callback]:
+    one_file: dict[str, Any] = {"save_top_k": 1, "enable_version_counter": False}
     callbacks: list[Callback] = [
         # Without a monitored figure, "the best one" is the newest: one file, written at the end of each epoch.
-        ModelCheckpoint(checkpoints, "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False),
+        ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, **one_file),
         EpochLines(),
     ]
+    if best is not None:
+        weights: dict[str, Any] = {"monitor": best, "mode": "max", "save_weights_only": True}
+        callbacks.append(ModelCheckpoint(checkpoints, "best", **weights, **one_file))
     return callbacks + _progress_bar(config)
 
 

@@ -1,6 +1,7 @@
 """A run's figures as a table, each with the protocol it was measured under."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -37,8 +38,14 @@ FIXED_NAMES = {
     "masks/oracle_miou": ("pseudo-masks", "pseudo-masks, oracle"),
     "masks/oracle_gap": ("pseudo-masks", "lost to the oracle"),
     "masks/coverage": ("pseudo-masks", "coverage"),
+    "masks/threshold": ("pseudo-masks", "background threshold"),
     "segmenter/val_miou": ("segmenter", "segmenter, val"),
     "segmenter/supervised_val_miou": ("segmenter", "twin trained on truth, val"),
+}
+ROUND_NAMES = {
+    ("relabel", "miou"): ("pseudo-masks", "of self-training"),
+    ("relabel", "change"): ("pseudo-masks", "changed by self-training"),
+    ("segmenter", "val_miou"): ("segmenter", "after self-training, val"),
 }
 GROUPS = ("classifier", "seeds", "pseudo-masks", "segmenter", "time", "other")
 SEPARATOR = " · "
@@ -136,6 +143,9 @@ def name_figure(key: str) -> tuple[str, str]:
     parts = key.split("/")
     if len(parts) == 3 and parts[0] == "seeds" and parts[2] == "miou":
         return "seeds", f"{kind_name(parts[1])}, oracle"
+    if round_ := re.fullmatch(r"(segmenter|relabel)/round(\d+)_(\w+)", key):
+        group, what = ROUND_NAMES[round_[1], round_[3]]
+        return group, f"{what}, round {round_[2]}"
     if parts[0].startswith("segmenter") and key.endswith("_miou"):
         who = "segmenter" if parts[0] == "segmenter" else "twin trained on truth"
         return "segmenter", f"{who}, {parts[1].removesuffix('_miou')}"
@@ -157,7 +167,7 @@ def format_value(key: str, value: float) -> str:
         return f"{value:.1f}"
     if key.endswith("seconds_per_image"):
         return f"{value:.3f}"
-    if key.endswith("coverage"):
+    if key.endswith(("coverage", "_change")):
         return f"{100 * value:.1f} %"
     return f"{value:.4g}"
 

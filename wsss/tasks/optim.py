@@ -38,6 +38,7 @@ class PolyTask(pl.LightningModule):
         optimizer: builds the optimiser from parameter groups (dicts of `params` and `lr_factor`).
         head: parameters trained with the larger learning rate.
         head_lr_factor: learning rate of the head over that of the rest.
+        bias_lr_factor: learning rate of the head's biases over that of the head.
         poly_power: exponent of the schedule.
         warmup: steps of linear rise at the start.
     """
@@ -49,6 +50,7 @@ class PolyTask(pl.LightningModule):
         *,
         head: Iterable[nn.Parameter],
         head_lr_factor: float = 10.0,
+        bias_lr_factor: float = 1.0,
         poly_power: float = 0.9,
         warmup: int = 0,
     ) -> None:
@@ -57,18 +59,22 @@ class PolyTask(pl.LightningModule):
         self.optimizer_factory = optimizer
         self.head_ids = {id(p) for p in head}
         self.head_lr_factor = head_lr_factor
+        self.bias_lr_factor = bias_lr_factor
         self.poly_power = poly_power
         self.warmup = warmup
 
     def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]  # Lightning's union of many shapes
-        """Two groups, one schedule."""
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = self.optimizer_factory(
-            [
-                {"params": [p for p in trainable if id(p) not in self.head_ids], "lr_factor": 1.0},
-                {"params": [p for p in trainable if id(p) in self.head_ids], "lr_factor": self.head_lr_factor},
-            ]
-        )
+        """Two groups (three, if the head's biases have a rate of their own), one schedule."""
+        groups: dict[float, list[nn.Parameter]] = {1.0: [], self.head_lr_factor: []}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault(self._lr_factor(name, parameter), []).append(parameter)
+        optimizer = self.optimizer_factory([{"params": ps, "lr_factor": factor} for factor, ps in groups.items()])
         total = int(self.trainer.estimated_stepping_batches)
         schedule = LambdaLR(optimizer, lambda step: poly(step, total=total, power=self.poly_power, warmup=self.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _lr_factor(self, name: str, parameter: nn.Parameter) -> float:
+        if id(parameter) not in self.head_ids:
+            return 1.0
+        return self.head_lr_factor * (self.bias_lr_factor if name.endswith(".bias") else 1.0)

@@ -1,15 +1,16 @@
 """Train a segmenter on masks, pseudo or true."""
 
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
 from wsss.data import VOID, Sample
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import Inference, SegmentationNetwork, predict_labels
+from wsss.tasks.losses import mask_loss
 from wsss.tasks.optim import OptimizerFactory, PolyTask
 
 
@@ -35,9 +36,25 @@ class PooledIoU(Metric):
 
 
 class SegmenterTask(PolyTask):
-    """Semantic segmentation with pixel-wise cross-entropy; void pixels are ignored."""
+    """Semantic segmentation with pixel-wise cross-entropy; void pixels are ignored.
+
+    Args:
+        num_labels: classes with background, L.
+        eval_resize_long: longer side, in pixels, at which validation images are seen; default: their own.
+        label_weights: weight of a pixel by its label, (L,); default: all alike.
+        bootstrap: see `mask_loss`.
+        hardest: see `mask_loss`.
+
+    Attributes:
+        labelled: pixels of each label in the masks that a sample of this epoch's batches was trained on, (L,).
+        predicted: pixels that the network gave each label there, (L,).
+    """
 
     model: SegmentationNetwork
+    label_weights: Tensor | None
+    labelled: Tensor
+    predicted: Tensor
+    SAMPLED = 10  # one batch in so many is counted
 
     def __init__(
         self,
@@ -46,25 +63,43 @@ class SegmenterTask(PolyTask):
         *,
         num_labels: int,
         eval_resize_long: int | None = None,
+        label_weights: Tensor | None = None,
+        bootstrap: float = 0.0,
+        hardest: float = 1.0,
         **options: Any,
     ) -> None:
         super().__init__(model, optimizer, head=model.head_parameters, **options)
         self.val_iou = PooledIoU(num_labels)
-        self.eval_resize_long = eval_resize_long
+        self.inference = Inference(resize_long=eval_resize_long)
+        self.loss = partial(mask_loss, bootstrap=bootstrap, hardest=hardest)
+        self.register_buffer("label_weights", label_weights, persistent=False)
+        for name in ("labelled", "predicted"):
+            self.register_buffer(name, torch.zeros(num_labels, dtype=torch.long), persistent=False)
+
+    def on_train_epoch_start(self) -> None:
+        """Count anew."""
+        self.labelled.zero_()
+        self.predicted.zero_()
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        """Mean cross-entropy over the pixels that are not void."""
-        logits = self.model(batch.images)  # (B, L, H, W)
-        known = (batch.masks != VOID).sum()
-        total = F.cross_entropy(logits, batch.masks, ignore_index=VOID, reduction="sum")
-        loss = total / known.clamp(min=1)  # a batch of void alone gives 0, not NaN
+        """Mean loss over the network's outputs."""
+        outputs = self.model.training_logits(batch.images)  # each (B, L, H, W)
+        loss_of = partial(self.loss, label_weights=self.label_weights, confidence=batch.confidence)
+        loss = torch.stack([loss_of(logits, batch.masks) for logits in outputs]).mean()
         self.log("train/ce", loss, batch_size=len(batch.images), prog_bar=True)
+        if batch_idx % self.SAMPLED == 0:
+            self._count(outputs[0].detach(), batch.masks)
         return loss
+
+    def _count(self, logits: Tensor, masks: Tensor) -> None:
+        known = masks != VOID
+        length = len(self.labelled)
+        self.labelled += masks[known].bincount(minlength=length)
+        self.predicted += logits.argmax(dim=1)[known].bincount(minlength=length)
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect label maps of whole images."""
-        inference = Inference(resize_long=self.eval_resize_long)
-        self.val_iou.update(predict_labels(self.model, batch.images, inference), batch.masks)
+        self.val_iou.update(predict_labels(self.model, batch.images, self.inference), batch.masks)
 
     def on_validation_epoch_end(self) -> None:
         """Pooled mIoU."""
