@@ -7,6 +7,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf.errors import OmegaConfBaseException
 
 from tests.pipeline.conftest import EXPERIMENTS, REPOSITORY, compose_config
+from wsss.pipeline.architecture import architecture, check_architecture
 
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"
@@ -36,6 +37,20 @@ def test_the_published_hyper_parameters_are_written_out() -> None:
     assert (config.data.train, config.data.score, config.data.val) == ("trainaug", "train", "val")
     assert sorted(config.cam.scales) == [0.5, 1.0, 1.5, 2.0]
     assert config.masks.crf.bilateral_srgb == 5
+    segmenter = config.segmenter
+    assert (segmenter.name, segmenter.multi_scale_inputs) == ("deeplab_v2", [0.5, 0.75])
+    assert architecture(config).backbone == {
+        "name": "resnet101",
+        "weights": "imagenet",
+        "output_stride": 8,
+        "frozen_stages": [],
+        "freeze_norm": True,
+    }
+    assert (segmenter.augment.crop, segmenter.augment.scale, segmenter.batch_size) == (321, [0.5, 1.5], 10)
+    assert segmenter.epochs * (10_582 // segmenter.batch_size) == pytest.approx(20_000, rel=0.01)
+    optimizer = segmenter.optimizer
+    assert (optimizer.lr, optimizer.head_lr_factor, optimizer.bias_lr_factor) == (2.5e-4, 10, 2)
+    assert (optimizer.momentum, optimizer.weight_decay, optimizer.poly_power) == (0.9, 5e-4, 0.9)
 
 
 @pytest.mark.parametrize("override", ["classifier.epoch=3", "cam.scale=[1]", "nonsense=1"])
@@ -61,3 +76,17 @@ def test_a_method_or_fusion_on_the_command_line_wins_over_the_experiment() -> No
     chosen = compose_config("experiment=demo", "cam=grad_cam", "fusion=max").cam
     assert (chosen.seed, chosen.extra, chosen.fusion, chosen.tanh_stages) == (["grad_cam"], [], "max", [])
     assert chosen.layer_scales == experiment.layer_scales
+
+
+@pytest.mark.parametrize("group", ["deeplab_v1", "deeplab_v2", "deeplab_v3", "deeplab_v3plus", "smp", "segformer"])
+def test_a_network_on_the_command_line_wins_and_leaves_the_training_of_the_experiment(group: str) -> None:
+    experiment = compose_config("experiment=voc_sample", "data.root=somewhere").segmenter
+    config = compose_config("experiment=voc_sample", "data.root=somewhere", f"segmenter={group}")
+    chosen = config.segmenter
+    assert chosen.name == (group if group.startswith("deeplab") else "smp")
+    assert (chosen.epochs, chosen.augment, chosen.optimizer) == (20, experiment.augment, experiment.optimizer)
+    if group == "deeplab_v3plus":
+        assert chosen == experiment
+    if group == "deeplab_v3":  # the same pyramid
+        assert (chosen.channels, chosen.atrous_rates, chosen.skip_channels) == (64, [3, 6, 9], None)
+    check_architecture(config)  # no option of another network is left

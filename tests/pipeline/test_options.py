@@ -8,13 +8,14 @@ from wsss.pipeline.options import CHOICES, SEED_KINDS, check_options
 
 REFUSED = [
     *(f"{name}=nonsense" for name in CHOICES if name != "data.labels"),
-    *("classifier.epochs=0", "segmenter.batch_size=1", "cam.thresholds=0", "limit_images=0"),
+    *("classifier.epochs=0", "segmenter.batch_size=0", "cam.thresholds=0", "limit_images=0"),
     *("recam.sce_weight=-1", "trainer.num_workers=-1", "masks.jobs=0", "masks.threshold=1", "masks.threshold=-0.1"),
     *("classifier.optimizer.lr=0", "masks.crf.bilateral_srgb=0", "masks.crf.gt_prob=1"),
     *("masks.scheduler=tcp://head:8786", "masks.crf.gt_prob=0.5", "data.cache_long=0", "data.val_share=1"),
     *("cam.seed=[]", "cam.scales=[0]", "cam.stages=[stage9]", "cam.tanh_stages=[layer3]", "cam.extra=[gradcam]"),
     *("cam.stage_weights=[1]", "cam.stage_weights=[-1,1,1]", "cam.stage_weights=[0,0,0]", "cam.gamma=0"),
     *("cam.seed=[control]", "segmenter.skip_stage=stage6", "segmenter.atrous_rates=[0]", "run=' '"),
+    *("segmenter.multi_scale_inputs=[0]", "segmenter.optimizer.bias_lr_factor=0", "segmenter.encoder=resnet34"),
     *("classifier.augment.crop=0", "classifier.augment.scale=[2,1]", "classifier.augment.resize_long=[64]"),
 ]
 
@@ -37,11 +38,33 @@ def test_a_value_out_of_range_is_named(override: str) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "named"),
-    [(["recam=none", "cam.target=recam"], "cam.target"), (["fusion=max", "cam.stage_weights=[1,1,1]"], "cam.fusion")],
+    [
+        (["recam=none", "cam.target=recam"], "cam.target"),
+        (["fusion=max", "cam.stage_weights=[1,1,1]"], "cam.fusion"),
+        (["segmenter=deeplab_v2", "segmenter.channels=64"], "segmenter.channels=64"),
+        (
+            ["segmenter.backbone.name=resnet18"],
+            "segmenter.init=classifier: expected imagenet, the segmenter's resnet18",
+        ),
+    ],
 )
 def test_options_that_do_not_go_together_are_refused(overrides: list[str], named: str) -> None:
     with pytest.raises(InputError, match=named):
         check_options(compose_config("experiment=smoke", *overrides))
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("segmenter.init=classifier", "segmenter.init=classifier: expected imagenet, smp's resnet34"),
+        ("segmenter.backbone.name=resnet18", "segmenter.backbone.name=resnet18: expected null"),
+        ("segmenter.arch=Unett", "did you mean Unet"),
+    ],
+)
+def test_what_an_smp_network_cannot_do_is_told_before_any_step(override: str, named: str) -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    with pytest.raises(InputError, match=named):
+        check_options(compose_config("experiment=smoke", "segmenter=smp", override))
 
 
 def test_the_control_is_a_seed_where_it_is_trained() -> None:

@@ -91,10 +91,7 @@ class Backbone(nn.Module):
 
     def normalize_images(self, images: Tensor) -> Tensor:
         """Images to network input: to [0, 1] if they are uint8, minus mean, by std; channels last in memory."""
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
-        normalized: Tensor = (images - self.mean) / self.std
-        return normalized.contiguous(memory_format=torch.channels_last)
+        return normalized(images, self.mean, self.std)
 
     def train(self, mode: bool = True) -> "Backbone":
         """Training mode, with frozen stages and frozen normalisation layers kept in evaluation mode."""
@@ -105,6 +102,12 @@ class Backbone(nn.Module):
         for module in frozen:
             module.eval()
         return self
+
+
+def normalized(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images (B, 3, H, W), uint8 or float in [0, 1], minus mean, by std; channels last in memory."""
+    images = images.float() / 255 if images.dtype == torch.uint8 else images
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 class UncutBackbone(Backbone):
@@ -199,11 +202,7 @@ def _timm(name: str, weights: str, output_stride: int, options: Options) -> Back
     info = features.feature_info
     if info.reduction()[-1] != output_stride:
         raise InputError(f"{refusal}, only at {info.reduction()[-1]}; choose another network or stride")
-    full = timm.create_model(name, pretrained=False)  # weight files are those of the whole classifier
-    if weights != "none":
-        if not (weights == "imagenet" and load_packaged(full, name)):
-            load_weights(full, name, weights)
-        features.load_state_dict(_matching(full, features))
+    full = fill_features(features, name, weights)
     channels = info.channels()
     options = {**options, "mean": features.pretrained_cfg["mean"], "std": features.pretrained_cfg["std"]}
     chain = _timm_chain(features, info.module_name())
@@ -214,6 +213,16 @@ def _timm(name: str, weights: str, output_stride: int, options: Options) -> Back
         chain[-1].extend([full.conv_head, full.bn2])
         channels = [*channels[:-1], full.conv_head.out_channels]
     return Backbone(chain, channels=channels, strides=info.reduction(), **options)
+
+
+def fill_features(features: nn.Module, name: str, weights: str, *, option: str = "backbone.weights") -> Any:
+    """Fill a timm feature network with `weights` of the whole classifier, as files hold them; returns the latter."""
+    full = timm.create_model(name, pretrained=False)
+    if weights != "none":
+        if not (weights == "imagenet" and load_packaged(full, name)):
+            load_weights(full, name, weights, option=option)
+        features.load_state_dict(_matching(full, features))
+    return full
 
 
 def _timm_chain(features: nn.Module, ends: Sequence[str]) -> list[nn.Sequential] | None:

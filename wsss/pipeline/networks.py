@@ -2,12 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from wsss.errors import InputError
 from wsss.models import Backbone, Classifier, ReCAMClassifier, SegmentationNetwork, build_backbone, build_segmentation
 from wsss.models.files import ModelFile, backbone_of, read_model, save_model
-from wsss.pipeline.config import BackboneConfig, Config, SegmenterConfig
+from wsss.pipeline.architecture import architecture
+from wsss.pipeline.config import Config
 from wsss.pipeline.run import Run
 
 
@@ -27,7 +27,7 @@ def new_recam(config: Config, classifier: Classifier) -> ReCAMClassifier:
 def save_classifier(run: Run, path: Path, network: Classifier) -> None:
     """Keep a classifier or ReCAM network as a model file."""
     kind = "recam" if isinstance(network, ReCAMClassifier) else "classifier"
-    settings = {"backbone": _plain_backbone(run.config.backbone)}
+    settings = {"backbone": {**asdict(run.config.backbone), "weights": "none"}}
     save_model(path, network, kind=kind, network=settings, classes=list(run.data.classes))
 
 
@@ -51,10 +51,9 @@ def classifier_of(file: ModelFile) -> Classifier:
 
 def new_segmenter(run: Run) -> SegmentationNetwork:
     """A segmenter whose backbone starts from ImageNet or from the run's newest classifier."""
-    config = run.config.segmenter
-    backbone = _segmenter_backbone(run.config)
-    network = build_segmentation(config.name, run.data.num_classes + 1, backbone=backbone, head=_head(config))
-    if config.init == "classifier":
+    name, backbone, head = architecture(run.config)
+    network = build_segmentation(name, run.data.num_classes + 1, backbone=backbone, head=head)
+    if run.config.segmenter.init == "classifier":
         try:
             network.backbone.load_state_dict(trained_backbone(run).state_dict())
         except RuntimeError:
@@ -73,33 +72,11 @@ def trained_backbone(run: Run) -> Backbone:
 
 def save_segmenter(run: Run, path: Path, network: SegmentationNetwork) -> None:
     """Keep a segmenter as a model file, for `wsss.load_segmenter`."""
-    backbone = {**_segmenter_backbone(run.config), "weights": "none"}
+    name, backbone, _ = architecture(run.config)
     settings = {
-        "name": run.config.segmenter.name,
-        "backbone": backbone,
+        "name": name,
+        "backbone": {**backbone, "weights": "none"},
         "resize_long": run.config.segmenter.eval_resize_long,
-        **_head(run.config.segmenter),
+        **network.options,
     }
     save_model(path, network, kind="segmenter", network=settings, classes=list(run.data.classes))
-
-
-def _segmenter_backbone(config: Config) -> dict[str, Any]:
-    options = asdict(config.backbone)
-    if config.segmenter.output_stride is not None:
-        options["output_stride"] = config.segmenter.output_stride
-    if config.segmenter.init == "classifier":
-        options["weights"] = "none"
-    return options
-
-
-def _plain_backbone(config: BackboneConfig) -> dict[str, Any]:
-    return {**asdict(config), "weights": "none"}
-
-
-def _head(config: SegmenterConfig) -> dict[str, Any]:
-    return {
-        "channels": config.channels,
-        "atrous_rates": list(config.atrous_rates),
-        "skip_stage": config.skip_stage,
-        "skip_channels": config.skip_channels,
-    }

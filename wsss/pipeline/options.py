@@ -8,6 +8,8 @@ import joblib
 from wsss.data.description import LABEL_SOURCES
 from wsss.errors import InputError
 from wsss.masks import BACKENDS
+from wsss.models import NETWORKS
+from wsss.pipeline.architecture import check_architecture
 from wsss.pipeline.config import AugmentConfig, Config
 from wsss.pipeline.maps import STAGE_KINDS, TARGETS, WEIGHT_KINDS
 
@@ -23,6 +25,7 @@ CHOICES = {
     "cam.target": tuple(TARGETS),
     "masks.kind": ("crf", "confident", "threshold"),
     "masks.crf.backend": BACKENDS,
+    "segmenter.name": NETWORKS,
     "segmenter.init": ("imagenet", "classifier"),
     "segmenter.optimizer.name": ("sgd", "adamw"),
     "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
@@ -53,12 +56,13 @@ POSITIVE = (
     *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor", "bias_lr_factor")),
     *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
 )
-LISTS_OF_STAGES = ("backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
-ALL_POSITIVE = (
+LISTS_OF_STAGES = ("backbone.frozen_stages", "segmenter.backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
+SOME_POSITIVE = (
     *("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.self_training.scales"),
     "inference.scales",
 )
-NOT_EMPTY = ("cam.seed", "cam.stages", *ALL_POSITIVE)
+NOT_EMPTY = ("cam.seed", "cam.stages", *SOME_POSITIVE)
+ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
 
 def check_options(config: Config) -> None:
@@ -78,7 +82,7 @@ def check_options(config: Config) -> None:
     for name in NOT_EMPTY:
         require(config, name, lambda value: len(value) > 0, "at least one entry")
     for name in ALL_POSITIVE:
-        require(config, name, lambda values: min(values) > 0, "numbers above 0")
+        require(config, name, lambda values: min(values, default=1) > 0, "numbers above 0")
     for name in LISTS_OF_STAGES:
         require(config, name, lambda values: set(values) <= set(STAGES), f"some of {', '.join(STAGES)}")
         require(config, name, lambda values: len(values) == len({*values}), "each stage once")
@@ -95,7 +99,6 @@ def check_options(config: Config) -> None:
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
     require(config, "run", lambda name: bool(name.strip()), "a name")
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
-    require(config, "segmenter.batch_size", lambda size: size >= 2, "at least 2, which batch norm needs")
     require(config, "segmenter.ema_decay", lambda decay: 0 < decay < 1, "a number between 0 and 1")
     require(config, "segmenter.loss.hardest", lambda share: 0 < share <= 1, "a share above 0, up to 1")
     require(config, "segmenter.loss.bootstrap", lambda share: 0 <= share < 1, "a share from 0, below 1")
@@ -116,6 +119,7 @@ def check_options(config: Config) -> None:
         augment = getattr(config, step).augment
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
+    check_architecture(config)
 
 
 def known_backends() -> list[str]:
