@@ -72,10 +72,20 @@ def test_sizes_that_disagree_are_refused() -> None:
         confusion_matrix(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), 2)
 
 
-@pytest.mark.parametrize("value", [3, 254])
+@pytest.mark.parametrize(("value", "dtype"), [(3, np.uint8), (254, np.uint8), (3, np.int64), (256, np.int64)])
 @pytest.mark.parametrize("name", ["truth", "prediction"])
-def test_labels_out_of_range_are_refused(name: str, value: int) -> None:
-    maps = {"truth": np.array([0, 1], np.uint8), "prediction": np.array([0, 1], np.uint8)}
+def test_labels_out_of_range_are_refused(name: str, value: int, dtype: type) -> None:
+    maps = {"truth": np.array([0, 1], dtype), "prediction": np.array([0, 1], dtype)}
     maps[name][1] = value
     with pytest.raises(ValueError, match=rf"{name}: expected labels 0 to 2 or 255, got \d+ to {value}"):
         confusion_matrix(maps["truth"], maps["prediction"], 3)
+
+
+def test_a_prediction_out_of_range_is_refused_where_the_truth_is_void_too() -> None:
+    with pytest.raises(ValueError, match="prediction: expected labels 0 to 1 or 255, got 0 to 7"):
+        confusion_matrix(np.array([0, VOID], np.uint8), np.array([0, 7], np.uint8), 2)
+
+
+def test_as_many_labels_as_there_are_values_can_be_counted() -> None:
+    labels = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(confusion_matrix(labels, labels, VOID), np.eye(VOID, VOID + 1))

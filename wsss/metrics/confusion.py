@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from wsss.labels import VOID
 
+# What a label that a figure has nothing to count of does to the mean, see `label_mean`.
+ABSENT = ("skip", "zero")
+
 
 def confusion_matrix(truth: NDArray[np.integer], prediction: NDArray[np.integer], num_labels: int) -> NDArray[np.int64]:
     """Count pixels by (true label, predicted label).
@@ -24,14 +27,19 @@ def confusion_matrix(truth: NDArray[np.integer], prediction: NDArray[np.integer]
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"expected a prediction of the truth's shape {truth.shape}, got {prediction.shape}")
-    known = truth != VOID
-    rows, columns = truth[known].astype(np.int64), prediction[known].astype(np.int64)
-    void = columns == VOID
-    check_labels("truth", rows, num_labels)
-    check_labels("prediction", columns[~void], num_labels)
-    columns[void] = num_labels
-    counts = np.bincount(rows * (num_labels + 1) + columns, minlength=num_labels * (num_labels + 1))
-    return counts.reshape(num_labels, num_labels + 1)
+    # One histogram of (true value, predicted value) over all of uint8: labels are told from what is none afterwards.
+    rows, columns = _as_bytes("truth", truth, num_labels), _as_bytes("prediction", prediction, num_labels)
+    pairs = rows.astype(np.uint16) << 8 | columns
+    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+    check_labels("truth", np.flatnonzero(counts[:VOID].any(axis=1)), num_labels)
+    check_labels("prediction", np.flatnonzero(counts[:, :VOID].any(axis=0)), num_labels)
+    return counts[:num_labels, [*range(num_labels), VOID]]
+
+
+def _as_bytes(name: str, labels: NDArray[np.integer], num_labels: int) -> NDArray[np.uint8]:
+    if labels.dtype != np.uint8:
+        check_labels(name, labels[labels != VOID], num_labels)
+    return labels.astype(np.uint8, copy=False)
 
 
 def check_labels(name: str, labels: NDArray[np.integer], num_labels: int) -> None:
@@ -55,10 +63,35 @@ def iou(confusion: NDArray[np.integer]) -> IoU:
 
     The mean skips labels that occur in neither truth nor prediction, as chainercv and the field's tables do.
     """
+    agreed, true, predicted = marginals(confusion)
+    per_label = ratio(agreed, true + predicted - agreed)
+    return IoU(per_label, label_mean(per_label))
+
+
+def marginals(
+    confusion: NDArray[np.integer],
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
+    """Pixels of each label where truth and prediction agree, in the truth, and in the prediction; each (…, L)."""
     num_labels = confusion.shape[-2]
-    diagonal = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)  # (…, L)
-    union = confusion.sum(-1) + confusion.sum(-2)[..., :num_labels] - diagonal
-    per_label = np.divide(diagonal, union, out=np.full_like(diagonal, np.nan), where=union > 0)
-    present = ~np.isnan(per_label)
-    total = np.where(present, per_label, 0).sum(-1)
-    return IoU(per_label, total / np.maximum(present.sum(-1), 1))
+    return np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1), confusion.sum(-2)[..., :num_labels]
+
+
+def ratio(part: NDArray[np.integer], whole: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Element by element, NaN for 0 / 0."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def label_mean(per_label: NDArray[np.float64], *, absent: str = "skip") -> NDArray[np.float64]:
+    """Mean over the labels (…, L) of a figure that is NaN where there is nothing to count.
+
+    Args:
+        per_label: one figure a label.
+        absent: `skip` leaves NaN out of the mean, `zero` counts it as 0.
+
+    Raises:
+        ValueError: for another `absent`.
+    """
+    if absent not in ABSENT:
+        raise ValueError(f"expected absent to be one of {', '.join(ABSENT)}, got {absent}")
+    is_counted = ~np.isnan(per_label) | (absent == "zero")
+    return np.nan_to_num(per_label).sum(-1) / np.maximum(is_counted.sum(-1), 1)
