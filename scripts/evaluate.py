@@ -1,30 +1,44 @@
-"""Score a run's segmenter on the images of `data.val`; the run's own figures stay as they are.
+"""Score segmentations: a run's segmenter, a model file, or label maps of any origin (docs/evaluation.md).
 
 Examples:
     python scripts/evaluate.py run=mine
-    python scripts/evaluate.py experiment=demo
-    python scripts/evaluate.py run=mine data.val=other_split
+    python scripts/evaluate.py run=mine data.val=other_split inference=multi_scale
+    python scripts/evaluate.py checkpoint=model.pt data.root=photos inference.window=513 inference.flip=true
+    python scripts/evaluate.py predictions=folder masks=folder classes=classes.txt
+    python scripts/evaluate.py predictions=folder masks=folder "classes=[bird,cow]" split=val.txt void=ignore
 """
 
-from omegaconf import DictConfig
+import sys
+
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.evaluate import evaluate
+from wsss.pipeline.evaluate import FoldersConfig, evaluate, evaluate_folders
 from wsss.pipeline.run import Run
-from wsss.report import results_table
+from wsss.pipeline.tables import evaluation_table
 
 
 def evaluate_and_show(run: Run) -> None:
-    """Figures of the segmenter, with their protocols."""
-    Console().print(results_table(*evaluate(run)))
+    """A table for each network."""
+    for evaluation in evaluate(run):
+        Console().print(evaluation_table(evaluation), "")
 
 
 @script()
 def main(options: DictConfig) -> None:
-    """One table."""
-    run_script(options, evaluate_and_show, next_command="report.py")
+    """Networks."""
+    run_script(options, evaluate_and_show)
+
+
+@script("evaluate")
+def main_of_folders(options: DictConfig) -> None:
+    """Label maps on disk."""
+    config = OmegaConf.to_object(options)
+    assert isinstance(config, FoldersConfig)
+    Console().print(evaluation_table(evaluate_folders(config)))
 
 
 if __name__ == "__main__":
-    main()
+    is_of_folders = any(option.startswith("predictions=") for option in sys.argv)
+    (main_of_folders if is_of_folders else main)()

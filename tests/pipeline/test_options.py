@@ -16,6 +16,8 @@ REFUSED = [
     *("cam.stage_weights=[1]", "cam.stage_weights=[-1,1,1]", "cam.stage_weights=[0,0,0]", "cam.gamma=0"),
     *("cam.seed=[control]", "segmenter.skip_stage=stage6", "segmenter.atrous_rates=[0]", "run=' '"),
     *("segmenter.multi_scale_inputs=[0]", "segmenter.optimizer.bias_lr_factor=0", "segmenter.encoder=resnet34"),
+    *("inference.scales=[]", "inference.scales=[0]", "inference.window=8", "inference.overlap=1"),
+    *("evaluation.void=maybe", "evaluation.absent=maybe", "evaluation.boundary=0", "evaluation.jobs=0"),
     *("classifier.augment.crop=0", "classifier.augment.scale=[2,1]", "classifier.augment.resize_long=[64]"),
 ]
 
@@ -65,6 +67,13 @@ def test_what_an_smp_network_cannot_do_is_told_before_any_step(override: str, na
     pytest.importorskip("segmentation_models_pytorch")
     with pytest.raises(InputError, match=named):
         check_options(compose_config("experiment=smoke", "segmenter=smp", override))
+
+
+@pytest.mark.parametrize("option", ["iterations=0", "bilateral_srgb=0", "gaussian_compat=-1", "backend=cuda"])
+def test_a_crf_of_inference_out_of_range_is_named(option: str) -> None:
+    config = compose_config("inference=multi_scale_crf", f"++inference.crf.{option}")
+    with pytest.raises(InputError, match=rf"inference\.crf\.{option}[.0]*: expected"):
+        check_options(config)
 
 
 def test_the_control_is_a_seed_where_it_is_trained() -> None:

@@ -2,11 +2,13 @@ import io
 import math
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from wsss.report.plots import Curve, chain_bars, inline_svg, iou_bars, threshold_curves
+from wsss.report.plots import Curve, chain_bars, confusion_heatmap, inline_svg, iou_bars, threshold_curves
 
 CURVES = {"seed": Curve([0.2, 0.4, 0.6], [40.0, 50.0, 30.0]), "layer_cam": Curve([0.2, 0.4], [30.0, 35.0])}
 
@@ -34,6 +36,29 @@ def test_the_chain_shows_the_steps_it_has() -> None:
     figure = chain_bars({"seeds/miou": 50.0, "seeds/oracle_miou": 52.0, "segmenter/val_miou": 60.0})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["seeds, train", "segmenter, val"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["50.0", "oracle 52.0", "60.0"]
+
+
+def test_rows_of_a_confusion_are_shares_of_the_true_pixels() -> None:
+    figure = confusion_heatmap(np.array([[3, 1, 0], [0, 0, 0]]), ["background", "$bird$"], caption="mini_voc val")
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["75", "25"]  # nothing of a label that is never true
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["background", "$bird$"]  # nothing is void
+    assert figure.get_supxlabel() == "mini_voc val"
+
+
+def test_a_confusion_shows_predicted_void_where_there_is_some() -> None:
+    axes = confusion_heatmap(np.array([[1, 1, 2], [0, 5, 0]]), ["background", "bird"]).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["background", "bird", "void"]
+
+
+def test_cells_of_many_labels_are_large_enough_for_their_figures() -> None:
+    for count in (2, 81):
+        figure = confusion_heatmap(np.eye(count, count + 1), [f"a longer name {n}" for n in range(count)])
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()  # lays it out
+        axes = figure.axes[0]
+        cell = axes.get_window_extent().width / count
+        assert all(text.get_window_extent().width < cell for text in axes.texts)
 
 
 @pytest.mark.parametrize("figure", [threshold_curves({}), iou_bars({}), chain_bars({})])

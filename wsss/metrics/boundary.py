@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from wsss.labels import VOID
-from wsss.metrics.confusion import IoU, check_labels, label_mean, ratio
+from wsss.metrics.confusion import IoU, check_labels, label_mean, pair_histogram, ratio
 
 # Width of the band along contours as a share of the image's diagonal, as published.
 BOUNDARY = 0.02
@@ -43,14 +42,17 @@ def boundary_counts(
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"expected a prediction of the truth's shape {truth.shape}, got {prediction.shape}")
-    is_left_out = (truth == VOID) | (prediction == VOID) if void == "ignore" else truth == VOID
-    truth, prediction = np.where(is_left_out, VOID, truth), np.where(is_left_out, VOID, prediction)
+    if void == "ignore":
+        truth = np.where(prediction == VOID, VOID, truth)
+    prediction = np.where(truth == VOID, VOID, prediction)
     distance = max(round(width * math.hypot(*truth.shape)), 1)
-    true, predicted = in_band(truth, distance), in_band(prediction, distance)
-    agreed = truth[true & predicted & (truth == prediction)]
-    intersection = _count("truth", agreed, num_labels)
-    union = _count("truth", truth[true], num_labels) + _count("prediction", prediction[predicted], num_labels)
-    return np.stack([intersection, union - intersection])
+    bands = (np.where(in_band(labels, distance), labels, VOID) for labels in (truth, prediction))
+    pairs = pair_histogram(*bands)
+    true, predicted = pairs.sum(axis=1)[:VOID], pairs.sum(axis=0)[:VOID]
+    check_labels("truth", np.flatnonzero(true), num_labels)
+    check_labels("prediction", np.flatnonzero(predicted), num_labels)
+    intersection = pairs.diagonal()[:num_labels]
+    return np.stack([intersection, true[:num_labels] + predicted[:num_labels] - intersection])
 
 
 def boundary_iou(counts: NDArray[np.integer], *, absent: str = "skip") -> IoU:
@@ -63,18 +65,24 @@ def in_band(labels: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]:
     """Pixels (H, W) within `distance` of the contour of the region they belong to, by steps to any of 8 neighbours.
 
     Erosion by so many passes of a 3 × 3 square keeps the pixels whose square of 2 · distance + 1 pixels lies wholly in
-    the region. There all labels are one, smallest and largest alike: two filters serve the masks of all labels at once.
+    the region. There no two neighbours differ, whatever the label: one pass serves the masks of all labels.
     """
-    size = 2 * distance + 1
-    smallest, largest = labels, labels
-    for axis in (0, 1):
-        smallest = minimum_filter1d(smallest, size, axis, mode="constant", cval=0)
-        largest = maximum_filter1d(largest, size, axis, mode="constant", cval=VOID)
-    # Outside the image is 0 for the one and 255 for the other, which never agree.
-    return np.asarray(smallest != largest)
+    span = 2 * distance
+    padded = np.pad(labels, distance, mode="edge")  # (H + span, W + span), without a difference that is not inside too
+    across = _any_in_window(padded[:, 1:] != padded[:, :-1], span, axis=1)  # (H + span, W)
+    down = _any_in_window(padded[1:] != padded[:-1], span + 1, axis=1)  # (H + span - 1, W)
+    band = _any_in_window(across[1:] | across[:-1] | down, span, axis=0)  # (H, W)
+    for border in (band, band.T):
+        border[:distance] = border[-distance:] = True
+    return band
 
 
-def _count(name: str, labels: NDArray[np.uint8], num_labels: int) -> NDArray[np.int64]:
-    counts = np.bincount(labels, minlength=256)[:VOID]
-    check_labels(name, np.flatnonzero(counts), num_labels)
-    return counts[:num_labels]
+def _any_in_window(flags: NDArray[np.bool_], length: int, *, axis: int) -> NDArray[np.bool_]:
+    """Whether any of `length` neighbours along `axis` is set, for each place of the window; windows double in turn."""
+    flags = np.moveaxis(flags, axis, 0)
+    reach = 1
+    while reach < length:
+        step = min(reach, length - reach)
+        flags = flags[step:] | flags[:-step]
+        reach += step
+    return np.moveaxis(flags, 0, axis)

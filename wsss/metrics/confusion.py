@@ -27,13 +27,17 @@ def confusion_matrix(truth: NDArray[np.integer], prediction: NDArray[np.integer]
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"expected a prediction of the truth's shape {truth.shape}, got {prediction.shape}")
-    # One histogram of (true value, predicted value) over all of uint8: labels are told from what is none afterwards.
-    rows, columns = _as_bytes("truth", truth, num_labels), _as_bytes("prediction", prediction, num_labels)
-    pairs = rows.astype(np.uint16) << 8 | columns
-    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+    # All of uint8 is counted: labels are told from what is none afterwards, in the counts.
+    counts = pair_histogram(_as_bytes("truth", truth, num_labels), _as_bytes("prediction", prediction, num_labels))
     check_labels("truth", np.flatnonzero(counts[:VOID].any(axis=1)), num_labels)
     check_labels("prediction", np.flatnonzero(counts[:, :VOID].any(axis=0)), num_labels)
     return counts[:num_labels, [*range(num_labels), VOID]]
+
+
+def pair_histogram(rows: NDArray[np.uint8], columns: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count places by (value in `rows`, value in `columns`), (256, 256)."""
+    pairs = rows.astype(np.uint16) << 8 | columns
+    return np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
 
 
 def _as_bytes(name: str, labels: NDArray[np.integer], num_labels: int) -> NDArray[np.uint8]:

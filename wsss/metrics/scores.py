@@ -44,7 +44,7 @@ def scores(confusion: NDArray[np.integer], *, void: str = "wrong", absent: str =
     """Every figure from one confusion matrix, pooled over the data set.
 
     Args:
-        confusion: counts (L, L + 1) as `confusion_matrix` gives them: truth down, prediction across, predicted void last.
+        confusion: counts (L, L + 1) as `confusion_matrix` gives them, predicted void last.
         void: what a predicted void is: `wrong`, a miss of the true label that is no prediction of another, or `ignore`,
             left out like void in the truth.
         absent: see `label_mean`. A label in the prediction alone has IoU 0 either way.

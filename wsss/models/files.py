@@ -12,6 +12,11 @@ from wsss.models.backbones import Backbone, build_backbone
 from wsss.writing import whole_file
 
 FORMAT = 1
+# What reading a foreign or damaged file may raise.
+_NO_MODEL = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError),
+    *(AttributeError, AssertionError, OverflowError),
+)
 
 
 class ModelFile(NamedTuple):
@@ -51,7 +56,7 @@ def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         file = ModelFile(content["kind"], content["network"], content["classes"], content["state_dict"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+    except _NO_MODEL as error:
         raise InputError(f"{path}: not a whole model file; delete {path.parent} and train it again") from error
     if file.kind not in kinds:
         raise InputError(f"{path}: holds a {file.kind}, expected {' or '.join(kinds)}")

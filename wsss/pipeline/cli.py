@@ -24,15 +24,17 @@ from rich.console import Console
 
 from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
+from wsss.pipeline.evaluate import FoldersConfig
 from wsss.pipeline.explain import ExplainConfig
 from wsss.pipeline.run import Run
 from wsss.pipeline.training import process_rank
 from wsss.report import results_table
 
 OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__doc__ or "", replace=True)  # for --help
-# The types conf/config.yaml and conf/explain/config.yaml are checked against.
+# The types that the root config.yaml of conf and of its folders are checked against.
 ConfigStore.instance().store(name="schema", node=Config)
 ConfigStore.instance().store(name="explain_schema", node=ExplainConfig)
+ConfigStore.instance().store(name="evaluate_schema", node=FoldersConfig)
 
 
 def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from wsss.masks import CRFParams
+from wsss.metrics import BOUNDARY
 
 
 @dataclass
@@ -325,6 +326,23 @@ class InferenceConfig:
 
 
 @dataclass
+class EvaluationConfig:
+    """How label maps are scored against true ones; docs/evaluation.md has the conventions.
+
+    Attributes:
+        void: what a predicted 255 is: `wrong`, or `ignore`, left out like void in the truth.
+        absent: what a label that a figure has nothing to count of does to the mean: `skip`, or `zero`.
+        boundary: width of boundary IoU's band along contours, as a share of the image's diagonal.
+        jobs: images scored at a time; -1: one a core.
+    """
+
+    void: str = "wrong"
+    absent: str = "skip"
+    boundary: float = BOUNDARY
+    jobs: int = -1
+
+
+@dataclass
 class TrainerConfig:
     """Hardware and loops; none of it changes what is computed, so none of it makes a finished step stale.
 
@@ -383,6 +401,7 @@ class Config:
         reuse: take a step that another run of `outputs` has finished with the very same options from there.
         until: `run_pipeline.py` ends after this step; recam stands for the control too.
         limit_images: use the first so many images of each split only.
+        checkpoint: `evaluate.py` scores this model file instead of the run's.
     """
 
     run: str = "default"
@@ -392,6 +411,7 @@ class Config:
     reuse: bool = True
     until: str = "report"
     limit_images: int | None = None
+    checkpoint: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
@@ -400,6 +420,7 @@ class Config:
     masks: MasksConfig = field(default_factory=MasksConfig)
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

@@ -8,6 +8,7 @@ import joblib
 from wsss.data.description import LABEL_SOURCES
 from wsss.errors import InputError
 from wsss.masks import BACKENDS
+from wsss.metrics import ABSENT, VOID_POLICIES
 from wsss.models import NETWORKS
 from wsss.pipeline.architecture import check_architecture
 from wsss.pipeline.config import AugmentConfig, Config
@@ -115,6 +116,11 @@ def check_options(config: Config) -> None:
     is_local = config.masks.backend != "dask"
     require(config, "masks.scheduler", lambda _: not is_local, "none, or masks.backend=dask")
     require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
+    require(config, "inference.window", lambda pixels: pixels >= 32, "at least 32 pixels")
+    require(config, "inference.overlap", lambda share: 0 <= share < 1, "a share, 0 or more and below 1")
+    if config.inference.crf is not None:
+        _check_crf(config)
+    check_evaluation(config, "evaluation.")
     for step in STEPS:
         augment = getattr(config, step).augment
         if augment is not None:
@@ -122,9 +128,35 @@ def check_options(config: Config) -> None:
     check_architecture(config)
 
 
+def check_evaluation(config: object, prefix: str = "") -> None:
+    """Refuse policies of scores that there are not.
+
+    Args:
+        config: holds the fields of `EvaluationConfig`.
+        prefix: how the options lead to them.
+
+    Raises:
+        InputError: as `check_options`.
+    """
+    require(config, f"{prefix}void", lambda value: value in VOID_POLICIES, f"one of {', '.join(VOID_POLICIES)}")
+    require(config, f"{prefix}absent", lambda value: value in ABSENT, f"one of {', '.join(ABSENT)}")
+    require(config, f"{prefix}boundary", lambda share: 0 < share < 1, "a share of the diagonal, between 0 and 1")
+    require(config, f"{prefix}jobs", lambda value: value != 0, "a number of images at a time, or -1 for one a core")
+
+
 def known_backends() -> list[str]:
     """Joblib's parallel back ends, those registered by others included."""
     return sorted({*joblib.parallel.BACKENDS, *joblib.parallel.EXTERNAL_BACKENDS})
+
+
+def _check_crf(config: Config) -> None:
+    prefix = "inference.crf"
+    require(config, f"{prefix}.backend", lambda name: name in BACKENDS, f"one of {', '.join(BACKENDS)}")
+    require(config, f"{prefix}.iterations", lambda number: number >= 1, "at least 1")
+    for name in ("gaussian_compat", "bilateral_compat"):
+        require(config, f"{prefix}.{name}", lambda value: value >= 0, "0 or more")
+    for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
+        require(config, f"{prefix}.{name}", lambda value: value > 0, "more than 0")
 
 
 def _check_augment(augment: AugmentConfig, prefix: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -33,4 +34,6 @@ def predict(segmenter: Segmenter, image: Image.Image, config: InferenceConfig) -
     """
     if config.crf is None:
         return segmenter(image)
-    return dense_crf(np.array(image), segmenter.probabilities(image), params=config.crf)
+    probabilities = segmenter.probabilities(image)
+    with torch.autocast("cpu", enabled=False):  # half precision is for the network alone
+        return dense_crf(np.array(image), probabilities, params=config.crf)

@@ -3,13 +3,16 @@
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from wsss.report.tables import kind_name
 
@@ -130,6 +133,48 @@ def chain_bars(results: Mapping[str, float]) -> Figure:
     axes.set_xlabel("mIoU, %")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def confusion_heatmap(confusion: NDArray[np.integer], labels: Sequence[str], *, caption: str = "") -> Figure:
+    """Draw how the pixels of each true label are shared out among the predicted ones.
+
+    Args:
+        confusion: counts (L, L + 1): truth down, prediction across, predicted void last; its column is left out where
+            nothing is void, and a label without true pixels has an empty row.
+        labels: their L names.
+        caption: how it came about, under the axes.
+    """
+    counts = confusion if confusion[:, -1].any() else confusion[:, :-1]
+    total = confusion.sum(axis=1, keepdims=True)
+    shares = np.divide(100 * counts, total, out=np.full(counts.shape, np.nan), where=total > 0)  # rows: percent
+    rows, columns = shares.shape
+    cell, font = (0.36, 7.5) if rows <= 30 else (0.19, 5.0)  # inches, points
+    margin = 0.6 + 0.075 * max(map(len, labels), default=0)  # for the names
+    size = max(columns * cell + margin, 4.0), max(rows * cell + margin + 0.8, 2.5)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    colors = matplotlib.colormaps["Blues"].with_extremes(bad=LINE)
+    # The root shows small shares, which are the ones to look for.
+    axes.imshow(shares, cmap=colors, norm=PowerNorm(0.5, 0, 100), aspect="equal")
+    for row, column in np.argwhere(np.nan_to_num(shares) >= 0.5):
+        share = shares[row, column]
+        axes.text(
+            *(column, row, f"{share:.0f}"),
+            ha="center",
+            va="center",
+            fontsize=font,
+            color="white" if share > 40 else INK,
+        )
+    axes.set_xticks(range(columns), [*labels, "void"][:columns], rotation=90, fontsize=max(font, 6), parse_math=False)
+    axes.set_yticks(range(rows), labels, fontsize=max(font, 6), parse_math=False)
+    axes.tick_params(colors=INK, length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("prediction", color=INK, fontsize=9)
+    axes.set_ylabel("truth", color=INK, fontsize=9)
+    axes.set_title("% of the true label's pixels", loc="left", color=INK, fontsize=9)
+    width = int(figure.get_figwidth() * 15)  # characters of 7 points
+    figure.supxlabel(textwrap.fill(caption, width), x=0.01, ha="left", fontsize=7, color=INK, parse_math=False)
     return figure
 
 
