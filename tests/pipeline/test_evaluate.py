@@ -156,8 +156,7 @@ def test_a_crf_afterwards_works_in_full_precision() -> None:
         assert np.array_equal(predict(Fixed(), image, config), expected)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("void", ["wrong", "ignore"])
-@pytest.mark.parametrize("absent", ["skip", "zero"])
+@pytest.mark.parametrize(("void", "absent"), [("wrong", "zero"), ("ignore", "skip")])
 def test_label_maps_need_no_model(folders: FoldersConfig, void: str, absent: str) -> None:
     folders.void, folders.absent = void, absent
     evaluation = evaluate_folders(folders)
