@@ -14,7 +14,10 @@ from wsss.writing import write_csv
 
 Row = dict[str, Any]
 # Options that never change a figure, and the name, which has a column of its own.
-IGNORED = ("run", "outputs", "overwrite", "reuse", "trainer", "logger", "report")
+IGNORED = (
+    *("run", "outputs", "overwrite", "reuse", "trainer", "logger", "report"),
+    *("inference", "evaluation", "checkpoint"),
+)
 FIGURES = ("seeds/oracle_miou", "seeds/miou", "seeds/seconds_per_image", "masks/miou", "segmenter/val_miou")
 
 
