@@ -280,8 +280,6 @@ def _drawn(description: DataDescription) -> dict[str, list[str]]:
     else:
         labels = [(image_id.split("/")[0],) for image_id in ids]
     is_val = stratified_split(labels, val_share=description.val_share, seed=description.split_seed)
-    if is_val.all() or not is_val.any():
-        is_val[0] = not is_val[0]
     return {
         "train": [image_id for image_id, val in zip(ids, is_val, strict=True) if not val],
         "val": [image_id for image_id, val in zip(ids, is_val, strict=True) if val],
