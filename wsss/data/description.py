@@ -95,8 +95,8 @@ class DataDescription:
         missing = [i for i in ids if not self.mask_path(i).exists()]
         if missing and len(missing) < len(ids):
             raise InputError(
-                f"{self.mask_path(missing[0])}: no such mask, while other images of the split have theirs; "
-                f"add the {len(missing)} missing, or shorten the split"
+                f"{self.mask_path(missing[0])}: no such mask, while other images of the split have theirs; add the "
+                f"{len(missing)} missing, list those to score and pass data.score=<list>, or pass data.skip_bad=true"
             )
         return not missing
 
