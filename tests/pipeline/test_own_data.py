@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests.pipeline.conftest import compose_config
 from wsss.data import describe, read_mask, read_split, save_mask
 from wsss.errors import FaultyDataError
+from wsss.pipeline.cli import one_line_errors
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline
 
@@ -94,7 +96,7 @@ def test_images_whose_truth_is_missing_or_at_fault_are_trained_on_and_not_scored
     masked, (bad, *_) = run.train_ids[:5], run.train_ids
     for image_id in [*masked, *run.val_ids]:
         blank_mask(root, image_id, size=160 if image_id != bad else 99)
-    with pytest.raises(FaultyDataError, match=r"pass data\.score=<list>, or pass data\.skip_bad=true"):
+    with pytest.raises(FaultyDataError, match=r"by data\.score=<list>\), or pass data\.skip_bad=true"):
         small_run(root, tmp_path / "out").check_data()
     rest = small_run(root, tmp_path / "out", "data.skip_bad=true")
     rest.check_data()
@@ -135,3 +137,11 @@ def test_every_step_knows_of_faults_before_it_starts(tmp_path: Path) -> None:
     )
     with pytest.raises(FaultyDataError, match="class 'hrose' is not in the list; did you mean 'horse'"):
         _ = small_run(root, tmp_path / "out", "data.classes=[horse,dog]").train_labels
+
+
+def test_warnings_that_no_user_can_mend_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    with warnings.catch_warnings(record=True) as seen, one_line_errors():
+        warnings.warn("No positive samples found in target, recall is undefined.", stacklevel=1)
+        warnings.warn("Glyph 26792 missing from font(s) DejaVu Sans.", stacklevel=1)
+    assert not seen

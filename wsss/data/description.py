@@ -96,7 +96,8 @@ class DataDescription:
         if missing and len(missing) < len(ids):
             raise InputError(
                 f"{self.mask_path(missing[0])}: no such mask, while other images of the split have theirs; add the "
-                f"{len(missing)} missing, list those to score and pass data.score=<list>, or pass data.skip_bad=true"
+                f"{len(missing)} missing, shorten the split (or, of train images, name a list of those to score by "
+                "data.score=<list>), or pass data.skip_bad=true"
             )
         return not missing
 
