@@ -3,7 +3,7 @@
 Examples:
     python scripts/export_masks.py outputs/demo --what masks --format coco --segmentation polygons --out exported
     python scripts/export_masks.py outputs/demo --what masks --format yolo png --out exported
-    python scripts/export_masks.py outputs/voc_recam --what predictions --format voc --out exported
+    python scripts/export_masks.py outputs/voc_recam --what predictions --split test --format voc --out exported
 """
 
 import argparse
@@ -20,7 +20,8 @@ def main() -> None:
     """A folder for each format."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--what", choices=KINDS, required=True, help="of the train images, or of the val images")
+    parser.add_argument("--what", choices=KINDS, required=True, help="of the train images, or of a split's")
+    parser.add_argument("--split", help="predictions: whose images; labels and masks are not needed (default: val)")
     parser.add_argument("--format", nargs="+", choices=FORMATS, required=True)
     parser.add_argument("--out", type=Path, required=True, help="each format gets a folder in this one")
     parser.add_argument("--segmentation", choices=SEGMENTATIONS, default="rle", help="coco: run lengths or polygons")
@@ -32,6 +33,7 @@ def main() -> None:
             open_run(options.run),
             options.out,
             what=options.what,
+            split=options.split,
             formats=options.format,
             segmentation=options.segmentation,
             void=options.void,

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.data.conftest import write_annotation
-from wsss.data import Survey, save_mask, survey
+from wsss.data import Survey, image_size, save_mask, survey
 
 IDS = ["one", "two", "three"]
 
@@ -125,6 +125,24 @@ def test_classes_nobody_shows_and_images_of_two_splits_are_noted(tiny) -> None:
     texts = [note.text for note in survey(tiny, {"train": ["one"], "val": ["one", "two"]}).notes]
     assert any("no image of train shows dog, traffic light, which cannot be learnt" in text for text in texts)
     assert any("1 images are in train and in val (one); scores flatter" in text for text in texts)
+
+
+def test_classes_that_validation_lacks_are_noted(tiny) -> None:
+    texts = [note.text for note in survey(tiny, {"train": IDS, "val": ["one"]}).notes]
+    assert any("no image of val shows dog, traffic light, so that nothing tells" in text for text in texts)
+
+
+def test_an_orientation_of_an_odd_kind_is_none(tiny) -> None:
+    exif, path = Image.Exif(), tiny.image_path("two")
+    exif[0x0112] = 6
+    Image.new("RGB", (16, 24)).save(path, format="JPEG", exif=exif)
+    short, undefined = b"\x01\x12\x00\x03\x00\x00\x00\x01", b"\x01\x12\x00\x07\x00\x00\x00\x04"
+    assert short in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(short, undefined))
+    assert image_size(path) == (16, 24)
+    found = check(tiny)
+    assert not found.errors
+    assert not any("lying on its side" in note.text for note in found.notes)
 
 
 def test_a_photograph_on_its_side_is_noted_and_read_upright(tiny) -> None:

@@ -65,7 +65,34 @@ def test_lists_and_a_column_of_splits_win_over_the_draw(shop: Path) -> None:
         read_split(data, "test")
 
 
+def test_splits_in_a_table_are_read_in_any_case_and_the_rest_is_noted(shop: Path) -> None:
+    table = (shop / "labels.csv").read_text(encoding="utf-8").splitlines()
+    splits = ["split", "Val", "", "TEST", *["train"] * 7]
+    (shop / "labels.csv").write_text("\n".join(map(",".join, zip(table, splits, strict=True))), encoding="utf-8")
+    data = describe(shop)
+    assert read_split(data, "val") == image_ids(data)[:1]
+    texts = [note.text for note in survey(data, {split: read_split(data, split) for split in ("train", "val")}).notes]
+    assert any(
+        text.endswith("labels.csv: 2 images are in neither of train, val (no split 1, test 1)") for text in texts
+    )
+
+
+def test_what_a_list_for_val_leaves_is_trained_on(shop: Path) -> None:
+    data = describe(shop)
+    (shop / "val.txt").write_text("shelf 0/Ware 0\n")
+    (shop / "test.txt").write_text("shelf 1/Ware 1\n")
+    assert read_split(data, "train") == image_ids(data)[2:]
+    (shop / "val.txt").unlink()
+    drawn = read_split(data, "train") + read_split(data, "val")
+    assert sorted(drawn) == sorted({*image_ids(data)} - {"shelf 1/Ware 1"})
+    (shop / "test.txt").unlink()
+    (shop / "val.txt").write_text("\n".join(image_ids(data)))
+    with pytest.raises(InputError, match=r"train\.txt: no such list of images, and the other lists leave none"):
+        read_split(data, "train")
+
+
 def test_folders_of_single_labels(tmp_path: Path) -> None:
+    photo(tmp_path / "Katze.jpg")  # beside the folders: of no class
     for name in ("Katze", "big dog"):
         for i in range(5):
             photo(tmp_path / name / "more" / f"{i}.JPG", i)
@@ -75,6 +102,42 @@ def test_folders_of_single_labels(tmp_path: Path) -> None:
     assert data.image_path("Katze/more/3").name == "3.JPG"
     assert len(read_split(data, "val")) == 2
     assert read_split(describe(tmp_path, classes=["Katze"]), "train")[0].startswith("Katze/")
+    assert "Katze" not in image_ids(data)
+    notes = survey(data, {split: read_split(data, split) for split in ("train", "val")}).notes
+    assert any("1 images lie in no class's folder and are not used (Katze)" in note.text for note in notes)
+
+
+def test_names_much_alike_are_noted_unless_the_classes_are_listed(shop: Path) -> None:
+    table = (shop / "labels.csv").read_text(encoding="utf-8")
+    (shop / "labels.csv").write_text(
+        table.replace("red apple", "rot apfel", 1).replace("red apple", "rot apfels", 1), encoding="utf-8"
+    )
+
+    def noted() -> list[str]:
+        data = describe(shop)
+        return [note.text for note in survey(data, {"train": image_ids(data)}).notes if "is it a slip" in note.text]
+
+    assert noted() == []  # neither is rarer
+    (shop / "labels.csv").write_text(table.replace("red apple", "red aple", 1), encoding="utf-8")
+    (note,) = noted()
+    assert note.endswith("class 'red aple' (1 images) is much like 'red apple' (4); is it a slip? If so, join them")
+    (shop / "classes.txt").write_text("red aple\nred apple\n梨", encoding="utf-8")
+    assert noted() == []
+
+
+def test_a_suffix_in_any_case_is_an_image(tmp_path: Path) -> None:
+    for suffix in (".Jpg", ".JPG", ".jpeg"):
+        photo(tmp_path / "cat" / f"one{suffix}.Png")
+        photo(tmp_path / "cat" / f"two{suffix}")
+    data = describe(tmp_path)
+    assert data.image_path("cat/one.Jpg").name == "one.Jpg.Png"
+    assert len(data.image_paths("cat/two")) == 3
+
+
+def test_folder_names_however_composed_are_the_listed_class(tmp_path: Path) -> None:
+    photo(tmp_path / "Mo\u0308we" / "one.jpg")
+    (tmp_path / "classes.txt").write_text("M\u00f6we", encoding="utf-8")
+    assert read_labels(describe(tmp_path), "Mo\u0308we/one") == [0]
 
 
 def test_a_class_list_fixes_order_and_refuses_other_names(shop: Path) -> None:
@@ -116,7 +179,7 @@ def test_what_has_no_labels_says_what_to_write(tmp_path: Path) -> None:
 def test_a_single_image_cannot_be_split(tmp_path: Path) -> None:
     photo(tmp_path / "one.png")
     (tmp_path / "labels.csv").write_text("image,labels\none.png,cat\n")
-    with pytest.raises(InputError, match="1 images; training and validation need one each"):
+    with pytest.raises(InputError, match="labels for 1 images; training and validation need one each"):
         read_split(describe(tmp_path), "train")
 
 

@@ -29,10 +29,23 @@ def test_exif_orientation_is_followed(tmp_path: Path, orientation: int, upright:
     assert not image.getexif().get(0x0112, 0) > 1  # whoever saves it again does not turn it twice
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+@pytest.mark.parametrize("orientation", [*range(10), 99])
+def test_the_size_is_that_of_the_image_as_read(tmp_path: Path, orientation: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{suffix}"
+    Image.fromarray(ROW).save(path, exif=exif)
+    assert image_size(path) == read_image(path).size == ((1, 2) if orientation in (5, 6, 7, 8) else (2, 1))
+
+
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     path = tmp_path / "deep.png"
-    Image.fromarray(np.array([[0, 257, 32768, 65535]], np.uint16)).save(path)
+    deep = Image.fromarray(np.array([[0, 257, 32768, 65535]], np.uint16))
+    deep.save(path)
     assert np.asarray(read_image(path))[0, :, 0].tolist() == [0, 1, 128, 255]
+    deep.save(path, transparency=257)
+    assert np.asarray(read_image(path))[0, :, 0].tolist() == [0, 255, 128, 255]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
@@ -44,11 +57,25 @@ def test_what_is_transparent_shows_white(tmp_path: Path, mode: str) -> None:
     assert np.asarray(read_image(path))[0].tolist() == [[10, 10, 10], [255, 255, 255]]
 
 
-def test_cmyk_grey_black_and_white_and_palette_images_are_read(tmp_path: Path) -> None:
-    for mode, suffix in (("CMYK", "jpg"), ("L", "png"), ("1", "png"), ("P", "gif")):
-        path = tmp_path / f"{mode}.{suffix}"
-        Image.new("RGB", (8, 8), "white").convert(mode).save(path)
-        assert np.asarray(read_image(path)).tolist() == np.full((8, 8, 3), 255).tolist(), mode
+@pytest.mark.parametrize(
+    ("mode", "suffix", "color", "seen"),
+    [
+        ("CMYK", "tif", (0, 255, 255, 0), (255, 0, 0)),
+        ("CMYK", "jpg", (0, 255, 255, 0), (255, 0, 0)),
+        ("L", "png", 90, (90, 90, 90)),
+        ("1", "png", 0, (0, 0, 0)),
+        ("1", "png", 1, (255, 255, 255)),
+        ("P", "gif", 1, (10, 20, 30)),
+    ],
+)
+def test_cmyk_grey_black_and_white_and_palette_images_are_read(
+    tmp_path: Path, mode: str, suffix: str, color: object, seen: tuple[int, int, int]
+) -> None:
+    image = Image.new(mode, (8, 8), color)
+    if mode == "P":
+        image.putpalette([200, 100, 50, 10, 20, 30])
+    image.save(tmp_path / f"photo.{suffix}")
+    assert read_image(tmp_path / f"photo.{suffix}").getpixel((3, 3)) == seen
 
 
 def test_floating_point_pixels_are_refused_with_a_remedy(tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ FAULTS = {
     "(TypeError: list indices": [],
     "(KeyError: 'categories')": {"images": []},
     "(KeyError: 'segmentation')": annotated({"category_id": 2, "bbox": [0, 0, 1, 1]}),
-    "(KeyError: 99)": annotated({"category_id": 99, "segmentation": square(0, 0, 1)}),
+    "annotation 0 is of category 99, which the file does not list": annotated(
+        {"category_id": 99, "segmentation": square(0, 0, 1)}
+    ),
     "category 'dragon' is none of background, void, cat, traffic light, Ente: gelb; rename it": annotated(
         {"category_id": 4, "segmentation": square(0, 0, 1)}
     ),

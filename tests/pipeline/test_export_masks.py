@@ -2,15 +2,18 @@
 
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from wsss.data import read_mask, save_mask
 from wsss.errors import InputError
+from wsss.pipeline import train_segmenter
 from wsss.pipeline.export_masks import FORMATS, export_masks
 from wsss.pipeline.import_masks import import_masks
 from wsss.pipeline.run import Run
@@ -56,6 +59,37 @@ def test_a_part_of_the_split_is_no_entry_for_the_server(run: Run, tmp_path: Path
     with pytest.raises(InputError, match=r"these are 3,.*without limit_images"):
         export_masks(run, tmp_path / "out", what="predictions", formats=["voc"])
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_images_without_labels_and_masks_are_predicted_for_the_server(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "voc"
+    shutil.copytree(run.data.root / "ImageSets", root / "ImageSets")
+    (root / "ImageSets" / "Segmentation" / "test.txt").write_text("new/one\ntwo\n")
+    for name in ("Annotations", "SegmentationClass", "classes.txt"):
+        (root / name).symlink_to(run.data.root / name)
+    for name in ("new/one", "two"):
+        (root / "JPEGImages" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (7, 5)).save(root / "JPEGImages" / f"{name}.jpg")
+    run.config.data.root = str(root)
+    run = Run(run.config)
+    seen = []
+
+    def segment(image: Image.Image) -> np.ndarray:
+        seen.append(image.size)
+        return np.ones((image.height, image.width), np.uint8)
+
+    monkeypatch.setattr(train_segmenter, "load_segmenter", lambda *_, **__: segment)
+    export_masks(run, tmp_path / "out", what="predictions", split="test", formats=["voc", "png"])
+    with tarfile.open(tmp_path / "out" / "voc" / "results.tar.gz") as archive:
+        names = [name.partition("comp6_test_cls/")[2] for name in archive.getnames()]
+    assert names == ["new/one.png", "two.png"]
+    assert read_mask(tmp_path / "out" / "png" / "two.png").tolist() == [[1] * 7] * 5
+    export_masks(run, tmp_path / "again", what="predictions", split="test", formats=["png"])
+    assert seen == [(7, 5)] * 2
+    with pytest.raises(InputError, match="--split test: a run has masks of train alone"):
+        export_masks(run, tmp_path / "masks", what="masks", split="test", formats=["png"])
 
 
 def test_what_is_missing_names_its_script_or_file(run: Run, tmp_path: Path) -> None:

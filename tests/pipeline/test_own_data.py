@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.pipeline.conftest import compose_config
-from wsss.data import describe, read_mask, read_split
+from wsss.data import describe, read_mask, read_split, save_mask
 from wsss.errors import FaultyDataError
+from wsss.pipeline.cli import one_line_errors
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline
 
@@ -47,7 +50,7 @@ def test_the_whole_pipeline_runs_on_own_photographs(tmp_path: Path, kind: str) -
     names = {
         "odd names": ["rote Äpfel", "梨/pear", "naïve <b>&"],
         "one class": ["cat"],
-        "200 classes": ["c 7", "c 199"],
+        "200 classes": [f"c {199 - 13 * i}" for i in range(16)],
     }
     listed = [f"c {i}" for i in range(200)] if kind == "200 classes" else []
     run = small_run(own_data(tmp_path / "photos", names[kind], listed=listed), tmp_path / "out")
@@ -58,7 +61,9 @@ def test_the_whole_pipeline_runs_on_own_photographs(tmp_path: Path, kind: str) -
     assert not read_mask(run.folder / "masks" / f"{blank[0]}.png").any()
     for image_id in run.val_ids:
         assert (run.folder / "segmenter" / "predictions" / f"{image_id}.png").exists()
-    assert "f <b>" not in (run.folder / "report" / "index.html").read_text(encoding="utf-8")  # names are escaped
+    page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "naïve <b>" not in page
+    assert kind != "odd names" or "naïve &lt;b&gt;&amp;" in page
 
 
 def test_faults_are_all_told_and_left_out_when_asked(tmp_path: Path) -> None:
@@ -81,6 +86,50 @@ def test_faults_are_all_told_and_left_out_when_asked(tmp_path: Path) -> None:
     assert rest_again.left_out == rest.left_out
 
 
+def blank_mask(root: Path, image_id: str, *, size: int = 160) -> None:
+    save_mask(root / "masks" / f"{image_id}.png", np.zeros((size, size), np.uint8))
+
+
+def test_images_whose_truth_is_missing_or_at_fault_are_trained_on_and_not_scored(tmp_path: Path) -> None:
+    root = own_data(tmp_path / "photos", ["horse", "dog"])
+    run = small_run(root, tmp_path / "out")
+    masked, (bad, *_) = run.train_ids[:5], run.train_ids
+    for image_id in [*masked, *run.val_ids]:
+        blank_mask(root, image_id, size=160 if image_id != bad else 99)
+    with pytest.raises(FaultyDataError, match=r"by data\.score=<list>\), or pass data\.skip_bad=true"):
+        small_run(root, tmp_path / "out").check_data()
+    rest = small_run(root, tmp_path / "out", "data.skip_bad=true")
+    rest.check_data()
+    assert (rest.train_ids, rest.val_ids, rest.left_out) == (run.train_ids, run.val_ids, [])
+    assert rest.truth_ids == rest.score_ids == masked[1:]
+    assert rest.has_train_truth
+    assert rest.stamp()["without_truth"] == len(run.train_ids) - 4
+    blank_mask(root, run.val_ids[0], size=99)
+    rest = small_run(root, tmp_path / "out", "data.skip_bad=true")
+    assert rest.val_ids == run.val_ids[1:]  # which is there to be scored alone
+
+
+def test_a_split_that_was_mended_is_looked_at_again(tmp_path: Path) -> None:
+    root = own_data(tmp_path / "photos", ["horse", "dog"])
+    run = small_run(root, tmp_path / "out")
+    blank_mask(root, run.val_ids[0])
+    for split, ids in (("train", run.train_ids), ("val", run.val_ids)):
+        (root / f"{split}.txt").write_text("\n".join(ids), encoding="utf-8")
+    with pytest.raises(FaultyDataError, match="no such mask, while other images"):
+        small_run(root, tmp_path / "out").check_data()
+    (root / "train.txt").write_text("\n".join([*run.train_ids, *run.val_ids[1:]]), encoding="utf-8")
+    (root / "val.txt").write_text(run.val_ids[0], encoding="utf-8")
+    small_run(root, tmp_path / "out").check_data()
+
+
+def test_that_nothing_is_left_to_score_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = own_data(tmp_path / "photos", ["horse", "dog"])
+    run = small_run(root, tmp_path / "out")
+    (root / "all.txt").write_text("\n".join(run.train_ids), encoding="utf-8")
+    assert not small_run(root, tmp_path / "out", "data.tuned_on=all").score_ids
+    assert "data.tuned_on=all: it holds every image that could be scored; none is" in caplog.text
+
+
 def test_every_step_knows_of_faults_before_it_starts(tmp_path: Path) -> None:
     root = own_data(tmp_path / "photos", ["horse", "dog"])
     (root / "labels.csv").write_text(
@@ -88,3 +137,11 @@ def test_every_step_knows_of_faults_before_it_starts(tmp_path: Path) -> None:
     )
     with pytest.raises(FaultyDataError, match="class 'hrose' is not in the list; did you mean 'horse'"):
         _ = small_run(root, tmp_path / "out", "data.classes=[horse,dog]").train_labels
+
+
+def test_warnings_that_no_user_can_mend_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    with warnings.catch_warnings(record=True) as seen, one_line_errors():
+        warnings.warn("No positive samples found in target, recall is undefined.", stacklevel=1)
+        warnings.warn("Glyph 26792 missing from font(s) DejaVu Sans.", stacklevel=1)
+    assert not seen

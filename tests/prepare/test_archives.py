@@ -91,6 +91,12 @@ def test_what_is_no_archive_is_one_line(tmp_path: Path, name: str) -> None:
         unpack(tmp_path / name, tmp_path / "out", str)
 
 
+@pytest.mark.parametrize("name", ["a.tar", "a.zip"])
+def test_a_missing_archive_is_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: no such archive; put it there"):
+        unpack(tmp_path / name, tmp_path / "out", str)
+
+
 def test_an_archive_cut_short_is_one_line(tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "a.tgz", {"one": bytes(range(256)) * 100})
     archive.write_bytes(archive.read_bytes()[:-50])

@@ -304,6 +304,8 @@ def test_what_is_missing_is_named_before_any_work(coco: Path, missing: str, mess
         ({"area": None}, "annotation 1: .*NoneType"),
         ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "annotation 1: expected polygons as lists of x, y, x, y"),
         ({"segmentation": [["a"]]}, "annotation 1: could not convert"),
+        ({"segmentation": [[1, 2, 1e9, 4, 5, 6]]}, "annotation 1: its polygon has corners far outside train2014/COCO"),
+        ({"segmentation": [[1, 2, float("nan"), 4, 5, 6]]}, "annotation 1: its polygon has corners far outside"),
         (
             {"segmentation": {"size": [5, 6], "counts": [3, 4]}},
             "annotation 1: its run lengths do not fill train2014/COCO",
@@ -342,6 +344,25 @@ def test_a_wrong_annotation_is_named(coco: Path, content: dict[str, Any], fault:
 def test_a_broken_json_is_named(coco: Path, text: str, message: str) -> None:
     (coco / "annotations" / "instances_val2014.json").write_text(text)
     with pytest.raises(InputError, match=f"instances_val2014.json: .*{message}"):
+        prepare_coco(coco, jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "message"),
+    [
+        ("images", {"file_name": "other.jpg"}, "two images have one id or one file name"),
+        ("images", {"id": 7}, "two images have one id or one file name"),
+        ("categories", {"name": "other"}, "two categories have one id or one name"),
+        ("categories", {"id": 7}, "two categories have one id or one name"),
+    ],
+)
+def test_what_is_listed_twice_is_refused(
+    coco: Path, content: dict[str, Any], part: str, entry: dict[str, Any], message: str
+) -> None:
+    listed = content["train2014"][part]
+    content["train2014"][part] = [*listed, listed[0] | entry]
+    write_json(coco, content)
+    with pytest.raises(InputError, match=f"instances_train2014.json: {message}"):
         prepare_coco(coco, jobs=1)
 
 

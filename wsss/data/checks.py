@@ -1,20 +1,21 @@
 """Look at every file once before any long work starts."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from wsss.data.description import DataDescription, unlabelled_images
-from wsss.data.files import is_turned, read_image, read_mask
+from wsss.data.description import DataDescription, other_splits, unlabelled_images
+from wsss.data.files import is_on_its_side, read_image, read_mask
 from wsss.data.image_labels import check_label_values, read_labels
+from wsss.data.table import look_alike
 from wsss.errors import InputError
 from wsss.labels import VOID
 
@@ -22,11 +23,15 @@ T = TypeVar("T")
 
 
 class Finding(NamedTuple):
-    """A line about one image (or, without an id, about the data set); errors make it useless, notes do not."""
+    """A line about one image (or, without an id, about the data set); errors make it useless, notes do not.
+
+    An error `of_truth` makes an image useless for scores alone.
+    """
 
     text: str
     is_error: bool
     image_id: str | None = None
+    of_truth: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,21 +112,21 @@ def look_at(description: DataDescription, image_id: str, *, truth: bool) -> Imag
     """Everything about one image."""
     findings: list[Finding] = []
 
-    def attempt(work: Callable[[], T]) -> T | None:
+    def attempt(work: Callable[[], T], *, of_truth: bool = False) -> T | None:
         try:
             return work()
         except InputError as error:
-            findings.append(Finding(str(error), True, image_id))
+            findings.append(Finding(str(error), True, image_id, of_truth))
             return None
 
     path, size = attempt(lambda: _only_path(description, image_id)), None
-    if path is not None and (size := attempt(lambda: read_image(path).size)) is not None and _is_turned(path):
+    if path is not None and (size := attempt(lambda: read_image(path).size)) and attempt(lambda: is_on_its_side(path)):
         findings.append(
             Finding(f"{path}: stored lying on its side, read upright as its EXIF data says", False, image_id)
         )
     labels = attempt(lambda: tuple(read_labels(description, image_id)))
     if truth and size is not None:
-        attempt(lambda: check_mask(description, description.mask_path(image_id), size))
+        attempt(lambda: check_mask(description, description.mask_path(image_id), size), of_truth=True)
     digest = None if size is None or path is None else hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     return ImageFacts(size, digest, labels, tuple(findings))
 
@@ -131,15 +136,10 @@ def _only_path(description: DataDescription, image_id: str) -> Path:
     if len(paths) > 1:
         raise InputError(f"{paths[0]}: {paths[1].name} goes by the same id; rename one of them")
     if not paths:
-        source = description.table_path if description.labels == "table" else "the list"
+        source = f"{description.table_path} and the lists" if description.labels == "table" else "the list"
         missing = description.root / description.image_folder / image_id
         raise InputError(f"{missing}: no such image, as .jpg, .png or another; add the file or take it out of {source}")
     return paths[0]
-
-
-def _is_turned(path: Path) -> bool:
-    with Image.open(path) as image:
-        return is_turned(image)
 
 
 def check_masks(description: DataDescription, ids: Iterable[str], folder: Path, *, threads: int = 4) -> None:
@@ -215,32 +215,54 @@ def _duplicates(
 def _whole(
     description: DataDescription, splits: Mapping[str, Sequence[str]], images: Mapping[str, ImageFacts]
 ) -> list[Finding]:
-    findings = []
-    by_class: dict[int, int] = defaultdict(int)
+    root, table = description.root, description.table_path
     train, *others = splits
-    for image_id in splits[train]:
-        for label in images[image_id].labels or ():
-            by_class[label] += 1
-    if not by_class:
-        text = f"{description.root}: no image of {train} has a label; look at data.labels and data.classes"
-        findings.append(Finding(text, True))
+    shown = {
+        split: Counter(description.classes[label] for i in ids for label in images[i].labels or ())
+        for split, ids in splits.items()
+    }
+    if not shown[train]:
+        faults = [f"{root}: no image of {train} has a label; look at data.labels and data.classes"]
     else:
-        never = [name for label, name in enumerate(description.classes) if label not in by_class]
-        if never:
-            text = f"{description.root}: no image of {train} shows {_some(never)}, which cannot be learnt"
-            findings.append(Finding(text, False))
+        faults = []
+    notes = _alike(description, sum(shown.values(), Counter()))
+    never = [name for name in description.classes if name not in shown[train]]
+    if never and not faults:
+        notes.append(f"{root}: no image of {train} shows {_some(never)}, which cannot be learnt")
     for other in others:
+        unseen = [name for name in shown[train] if name not in shown[other]]
+        if unseen:
+            notes.append(
+                f"{root}: no image of {other} shows {_some(unseen)}, so that nothing tells how well it is learnt"
+            )
         both = sorted({*splits[train]} & {*splits[other]})
         if both:
-            text = (
-                f"{description.root}: {len(both)} images are in {train} and in {other} ({_some(both)}); scores flatter"
-            )
-            findings.append(Finding(text, False))
+            notes.append(f"{root}: {len(both)} images are in {train} and in {other} ({_some(both)}); scores flatter")
+    unused = other_splits(description, list(splits))
+    if unused:
+        names = ", ".join(f"{split or 'no split'} {number}" for split, number in sorted(unused.items()))
+        notes.append(f"{table}: {sum(unused.values())} images are in neither of {', '.join(splits)} ({names})")
     unlabelled = unlabelled_images(description)
     if unlabelled:
-        text = f"{description.table_path}: {len(unlabelled)} images have no line and are not used ({_some(unlabelled)})"
-        findings.append(Finding(text, False))
-    return findings
+        lack = (
+            f"{table}: {{}} images have no line"
+            if description.labels == "table"
+            else f"{root}: {{}} images lie in no class's folder"
+        )
+        notes.append(f"{lack.format(len(unlabelled))} and are not used ({_some(unlabelled)})")
+    return [*(Finding(text, True) for text in faults), *(Finding(text, False) for text in notes)]
+
+
+def _alike(description: DataDescription, shown: Mapping[str, int]) -> list[str]:
+    """Rare classes whose names may be slips for others, where nobody has listed the classes."""
+    if description.labels not in ("table", "folders") or (description.root / "classes.txt").exists():
+        return []
+    return [
+        f"{description.root}: class {rare!r} ({shown[rare]} images) is much like {other!r} ({shown[other]}); "
+        "is it a slip? If so, join them"
+        for rare, other in permutations(shown, 2)
+        if shown[rare] < shown[other] and shown[rare] <= max(2, shown[other] / 5) and look_alike(rare, other)
+    ]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -9,14 +9,15 @@ Of a folder everything but the images is optional: images may lie in root itself
 folders (`root/bird/one.jpg`), masks serve scores alone, and a missing split is drawn at random, class by class.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from wsss.data.files import IMAGE_SUFFIXES, read_lines
 from wsss.data.split import stratified_split
-from wsss.data.table import image_id_of, read_table
+from wsss.data.table import class_name, image_id_of, read_table
 from wsss.errors import InputError
 from wsss.labels import VOID
 
@@ -94,8 +95,9 @@ class DataDescription:
         missing = [i for i in ids if not self.mask_path(i).exists()]
         if missing and len(missing) < len(ids):
             raise InputError(
-                f"{self.mask_path(missing[0])}: no such mask, while other images of the split have theirs; "
-                f"add the {len(missing)} missing, or shorten the split"
+                f"{self.mask_path(missing[0])}: no such mask, while other images of the split have theirs; add the "
+                f"{len(missing)} missing, shorten the split (or, of train images, name a list of those to score by "
+                "data.score=<list>), or pass data.skip_bad=true"
             )
         return not missing
 
@@ -142,8 +144,11 @@ def describe(
         labels = _label_source(root, masks, is_voc)
     images = _images_below(root / image_folder, root / masks) if labels == "folders" else ()
     names, source = _class_names(root, images, classes, labels, is_voc)
-    if not 0 < len(names) < VOID or len(set(names)) < len(names):
-        raise InputError(f"{source}: expected 1 to {VOID - 1} different names, got {len(names)}: {', '.join(names)}")
+    if not 0 < len({*names}) == len(names) < VOID:
+        raise InputError(
+            f"{source}: expected 1 to {VOID - 1} different names, got {len(names)}: {', '.join(names) or 'none'}; "
+            "name every class once, and at least one"
+        )
     if "background" in (name.lower() for name in names):
         raise InputError(f"{source}: leave out background, which is label 0 by itself; classes count from label 1")
     return DataDescription(
@@ -176,9 +181,9 @@ def _class_names(
     """The classes, and where they come from."""
     listed = root / "classes.txt"
     if classes is not None:
-        return tuple(classes), "data.classes"
+        return tuple(map(class_name, classes)), "data.classes"
     if listed.exists():
-        return tuple(read_lines(listed)), str(listed)
+        return tuple(map(class_name, read_lines(listed))), str(listed)
     if is_voc:
         return VOC_CLASSES, "VOC's classes"
     if labels == "table":
@@ -186,7 +191,7 @@ def _class_names(
     if labels == "folders":
         if not images:
             raise InputError(f"{root}: no images in it; set data.root to a folder of images")
-        found = {image_id.split("/")[0] for image_id in images if "/" in image_id}
+        found = {name for image_id in images if (name := folder_class(image_id)) is not None}
         if not found:
             raise InputError(
                 f"{root}: no labels; write {root / 'labels.csv'} with the columns image,labels, "
@@ -211,15 +216,21 @@ def image_ids(description: DataDescription) -> list[str]:
         return list(read_table(description.table_path).names)
     ids = _ids_of_files(description)
     if description.labels == "folders":
-        return [image_id for image_id in ids if image_id.split("/")[0] in description.classes]
+        return [image_id for image_id in ids if folder_class(image_id) in description.classes]
     return list(ids)
 
 
+def folder_class(image_id: str) -> str | None:
+    """The class whose folder an image lies in, where folders are the labels."""
+    folder, is_in_one, _ = image_id.partition("/")
+    return class_name(folder) if is_in_one else None
+
+
 def unlabelled_images(description: DataDescription) -> list[str]:
-    """Images in the folder that the table does not name."""
-    if description.labels != "table":
+    """Images in the folder that the table does not name, or that lie in no class's folder."""
+    if description.labels not in ("table", "folders"):
         return []
-    known = read_table(description.table_path).names
+    known = {*image_ids(description)}
     return [image_id for image_id in _ids_of_files(description) if image_id not in known]
 
 
@@ -230,6 +241,8 @@ def _ids_of_files(description: DataDescription) -> tuple[str, ...]:
 def read_split(description: DataDescription, split: str) -> list[str]:
     """Image ids of a split: its list's, in their order; else those the table says; else drawn at random.
 
+    Beside a list for val alone, train is what that and a list for test leave.
+
     Raises:
         InputError: if there is no such split or it is empty, or a list holds an id twice.
     """
@@ -238,15 +251,38 @@ def read_split(description: DataDescription, split: str) -> list[str]:
         return _listed(description, path)
     splits = read_table(description.table_path).splits if description.labels == "table" else {}
     if splits:
-        ids = [image_id for image_id, of_image in splits.items() if of_image == split]
+        ids = [image_id for image_id, of_image in splits.items() if of_image == split.casefold()]
         if not ids:
-            found = ", ".join(sorted({*splits.values()}))
+            found = ", ".join(sorted({*splits.values()} - {""})) or "none"
             raise InputError(f"{description.table_path}: no image of split {split} (there are {found})")
         return ids
-    is_listed = any(_list_path(description, other).is_file() for other in ("train", "val"))
-    if split not in ("train", "val") or is_listed or description.labels not in ("table", "folders"):
+    is_known = split in ("train", "val") and description.labels in ("table", "folders")
+    if not is_known or _has_list(description, "train"):
         raise InputError(f"{path}: no such list of images; choose another split or write one image id a line")
-    return _drawn(description)[split]
+    if not _has_list(description, "val"):
+        return _drawn(description)[split]
+    if not (ids := _unlisted(description)):
+        raise InputError(f"{path}: no such list of images, and the other lists leave none; shorten them")
+    return ids
+
+
+def _unlisted(description: DataDescription) -> list[str]:
+    """Images that no list keeps from training."""
+    lists = [split for split in ("val", "test") if _has_list(description, split)]
+    kept = {image_id for split in lists for image_id in read_split(description, split)}
+    return [image_id for image_id in image_ids(description) if image_id not in kept]
+
+
+def _has_list(description: DataDescription, split: str) -> bool:
+    return _list_path(description, split).is_file()
+
+
+def other_splits(description: DataDescription, splits: Collection[str]) -> dict[str, int]:
+    """Number of images that the table puts in splits other than these."""
+    if description.labels != "table" or any(_has_list(description, split) for split in splits):
+        return {}
+    known = {split.casefold() for split in splits}
+    return Counter(of_image for of_image in read_table(description.table_path).splits.values() if of_image not in known)
 
 
 def _list_path(description: DataDescription, split: str) -> Path:
@@ -271,17 +307,15 @@ def _listed(description: DataDescription, path: Path) -> list[str]:
 
 
 def _drawn(description: DataDescription) -> dict[str, list[str]]:
-    ids = image_ids(description)
+    ids = _unlisted(description)
     if len(ids) < 2:
-        raise InputError(f"{description.root}: {len(ids)} images; training and validation need one each")
+        raise InputError(f"{description.root}: labels for {len(ids)} images; training and validation need one each")
     if description.labels == "table":
         names = read_table(description.table_path).names
         labels = [names[image_id] for image_id in ids]
     else:
-        labels = [(image_id.split("/")[0],) for image_id in ids]
+        labels = [(folder_class(image_id) or "",) for image_id in ids]
     is_val = stratified_split(labels, val_share=description.val_share, seed=description.split_seed)
-    if is_val.all() or not is_val.any():
-        is_val[0] = not is_val[0]
     return {
         "train": [image_id for image_id, val in zip(ids, is_val, strict=True) if not val],
         "val": [image_id for image_id, val in zip(ids, is_val, strict=True) if val],

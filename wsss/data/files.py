@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from wsss.errors import InputError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-IMAGE_SUFFIXES = (*_SUFFIXES, *(suffix.upper() for suffix in _SUFFIXES))
+# As cameras and people write them: .jpg, .JPG, .Jpg.
+IMAGE_SUFFIXES = tuple(write(suffix) for write in (str.lower, str.upper, str.title) for suffix in _SUFFIXES)
 # What Pillow raises for damaged, foreign and outsize files.
 UNREADABLE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
-_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height change places
+_ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101  # EXIF tags
+_ON_ITS_SIDE = (5, 6, 7, 8)  # orientations for which width and height change places
 
 
 def read_image(path: Path) -> Image.Image:
@@ -36,8 +39,21 @@ def image_size(path: Path) -> tuple[int, int]:
         InputError: if it is missing or not an image.
     """
     with _opened(path, "image") as image:
-        width, height = image.size
-        return (height, width) if is_turned(image) else (width, height)
+        # Of a TIFF, Pillow gives the size before or after turning, by its version.
+        width, height = (
+            (image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]) if isinstance(image, TiffImageFile) else image.size
+        )
+        return (height, width) if _is_turned(image) else (width, height)
+
+
+def is_on_its_side(path: Path) -> bool:
+    """Whether the EXIF orientation of a photograph makes rows of columns; raises as `image_size` does."""
+    with _opened(path, "image") as image:
+        return _is_turned(image)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
 
 
 @contextmanager
@@ -53,18 +69,15 @@ def _opened(path: Path, kind: str) -> Iterator[Image.Image]:
         raise InputError(f"{path}: not a readable {kind} ({error}); {remedy}") from None
 
 
-def is_turned(image: Image.Image) -> bool:
-    """Whether the EXIF orientation makes rows of columns."""
-    return int(image.getexif().get(_ORIENTATION, 1)) >= 5
-
-
 def _as_seen(image: Image.Image) -> Image.Image:
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+        deep, transparent = np.asarray(image), image.info.get("transparency")
+        grey = (deep.astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8)
+        image = Image.fromarray(np.where(deep == transparent, 255, grey) if isinstance(transparent, int) else grey)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -84,14 +97,18 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     return mask
 
 
-def read_lines(path: Path) -> list[str]:
-    """Lines of a text file that are not empty, stripped.
+def read_text(path: Path) -> str:
+    """Content of a text file.
 
     Raises:
         InputError: if it is missing or not UTF-8.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows editors begin with a mark
+        return path.read_text(encoding="utf-8-sig")  # Windows editors begin with a mark
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not a readable text file ({error}); save it as UTF-8") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file that are not empty, stripped; raises as `read_text` does."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]

@@ -1,6 +1,7 @@
 """Image-level labels, from wherever a data set keeps them."""
 
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsss.data.description import DataDescription
+from wsss.data.description import DataDescription, folder_class
 from wsss.data.files import read_mask
-from wsss.data.table import look_alike, read_table
+from wsss.data.table import class_name, read_table
 from wsss.errors import InputError
 from wsss.labels import VOID
 
@@ -31,7 +32,7 @@ def read_labels(description: DataDescription, image_id: str) -> list[int]:
         names: Collection[str] = _names_in_xml(path)
     elif description.labels == "folders":
         path = description.image_path(image_id)
-        names = {image_id.split("/")[0]}
+        names = {folder_class(image_id) or ""}
     else:
         path = description.table_path
         table = read_table(path).names
@@ -52,7 +53,9 @@ def _from_mask(description: DataDescription, image_id: str) -> list[int]:
 
 def _names_in_xml(path: Path) -> set[str]:
     try:
-        return {obj.findtext("name", "").strip() for obj in ElementTree.parse(path).getroot().iter("object")}
+        return {
+            class_name(obj.findtext("name", "").strip()) for obj in ElementTree.parse(path).getroot().iter("object")
+        }
     except FileNotFoundError:
         remedy = "add it, or read labels from the masks by data.labels=masks"
         raise InputError(f"{path}: no such annotation; {remedy}") from None
@@ -65,8 +68,9 @@ def _check_names(path: Path, image_id: str, names: Collection[str], classes: Seq
     if not unknown:
         return
     where = f"{path}: image {image_id}, class" if path.suffix == ".csv" else f"{path}: class"
-    alike = [name for name in classes if look_alike(unknown[0], name)]
-    known = f"did you mean {alike[0]!r}?" if alike else f"it is {_shortened(classes)}."
+    by_case = {name.casefold(): name for name in classes}
+    alike = get_close_matches(unknown[0].casefold(), by_case, n=1)
+    known = f"did you mean {by_case[alike[0]]!r}?" if alike else f"it is {_shortened(classes)}."
     raise InputError(f"{where} {unknown[0]!r} is not in the list; {known} Correct it, or set data.classes")
 
 

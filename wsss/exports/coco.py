@@ -176,6 +176,11 @@ def _read_images(path: Path) -> list[_Image]:
             for entry in content["images"]
         }
         for entry in content["annotations"]:
+            for kind, known in (("category", categories), ("image", images)):
+                if (number := entry[f"{kind}_id"]) not in known:
+                    raise ValueError(
+                        f"annotation {entry.get('id')} is of {kind} {number}, which the file does not list"
+                    )
             category = categories[entry["category_id"]]
             images[entry["image_id"]].objects.append(_Object(entry.get("id"), category, entry["segmentation"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

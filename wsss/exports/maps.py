@@ -1,5 +1,6 @@
 """Label maps of a data set on disk, and which image a file of another tool belongs to."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class LabelMaps:
 class ImageFinder:
     """The image that a file of another tool belongs to, by its name with or without folders and suffix.
 
+    Label Studio puts eight hexadecimal digits before an uploaded file's name, loses its folders, and makes spaces `_`.
+
     Args:
         ids: the images there are.
         source: where the names come from, for errors.
@@ -50,8 +53,11 @@ class ImageFinder:
     def __init__(self, ids: Sequence[str], source: Path) -> None:
         self.source = source
         self.ids_by_name: dict[str, list[str]] = defaultdict(list)
+        self.ids_by_upload: dict[str, list[str]] = defaultdict(list)
         for image_id in ids:
-            self.ids_by_name[PurePosixPath(image_id).name].append(image_id)
+            name = PurePosixPath(image_id).name
+            self.ids_by_name[name].append(image_id)
+            self.ids_by_upload[_uploaded(name)].append(image_id)
         self.names: dict[str, str] = {}
 
     def __call__(self, name: str) -> str:
@@ -61,7 +67,7 @@ class ImageFinder:
             InputError: if no image, or several, or one that another name has taken, go by this name.
         """
         path = PurePosixPath(name.replace("\\", "/"))
-        found = self._alike(path) or self._alike(path.parent / path.stem)
+        found = self._alike(path) or self._alike(path.parent / path.stem) or self._uploads(path)
         if not found:
             raise InputError(f"{self.source}: {name} is none of the run's train images; rename it or leave it out")
         if len(found) > 1:
@@ -77,6 +83,16 @@ class ImageFinder:
         """Ids that end as the path does, or the path as they do; the very same alone if there is one."""
         ids = self.ids_by_name.get(path.name, [])
         return [str(path)] if str(path) in ids else [i for i in ids if _ends_alike(PurePosixPath(i), path)]
+
+    def _uploads(self, path: PurePosixPath) -> list[str]:
+        name = re.fullmatch(r"[0-9a-f]{8}-(.+)", path.name)
+        names = (_uploaded(name[1]), _uploaded(PurePosixPath(name[1]).stem)) if name else ()
+        return next((ids for known in names if (ids := self.ids_by_upload.get(known))), [])
+
+
+def _uploaded(name: str) -> str:
+    """A name as Django, and so Label Studio, stores it."""
+    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
 
 
 def _ends_alike(one: PurePosixPath, other: PurePosixPath) -> bool:

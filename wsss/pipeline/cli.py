@@ -79,8 +79,11 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
     work(run)
     log = logging.getLogger(__name__)
     log.info("wrote %s", run.folder)
-    if run.left_out:
-        log.warning("%d images left out (data.skip_bad=true): %s", len(run.left_out), run.folder / "data_check.json")
+    for ids, place in ((run.left_out, ""), (run.unscored, " of the scores")):
+        if ids:
+            log.warning(
+                "%d images left out%s (data.skip_bad=true): %s", len(ids), place, run.folder / "data_check.json"
+            )
     if next_command is not None:
         log.info("next: python scripts/%s", " ".join([next_command, *_overrides()]))
 
@@ -139,3 +142,5 @@ def _set_up_logging() -> None:
     for noisy in ("pytorch_lightning", "lightning.pytorch", "timm", "matplotlib", "PIL", "distributed"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.jit")
+    # Of one class, and of names that browsers have the letters for; the page's plots are text.
+    warnings.filterwarnings("ignore", message="No positive samples found in target|Glyph .* missing from")

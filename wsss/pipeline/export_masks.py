@@ -1,6 +1,7 @@
 """A run's label maps in other tools' formats."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from wsss.data import read_split
 from wsss.errors import InputError
 from wsss.exports import LabelMaps, write_coco, write_pngs, write_voc, write_yolo
 from wsss.pipeline.run import Run
-from wsss.pipeline.train_segmenter import mask_lesson, predict_val, require_masks, val_protocol
+from wsss.pipeline.train_segmenter import predict_images, require_masks
 from wsss.writing import whole_folder
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ def export_masks(
     folder: Path,
     *,
     what: str,
+    split: str | None = None,
     formats: Sequence[str],
     segmentation: str = "rle",
     void: bool = False,
@@ -33,7 +35,8 @@ def export_masks(
     Args:
         run: a run with masks, or a trained segmenter.
         folder: where.
-        what: `masks`, of the train images, or `predictions`, of the val images; those that are missing are made.
+        what: `masks`, of the train images, or `predictions`; those that are missing are made.
+        split: whose images are predicted, which need neither labels nor masks; default: the run's val.
         formats: some of `FORMATS`.
         segmentation: see `write_coco`.
         void: see `write_coco`.
@@ -44,8 +47,11 @@ def export_masks(
     """
     for name in formats:
         require_new(folder / name)
-    maps = run_masks(run) if what == "masks" else run_predictions(run)
-    split = run.config.data.train if what == "masks" else run.config.data.val
+    data = run.config.data
+    if what == "masks" and split not in (None, data.train):
+        raise InputError(f"--split {split}: a run has masks of {data.train} alone; export predictions, or leave it out")
+    split = split or (data.train if what == "masks" else data.val)
+    maps = run_masks(run) if what == "masks" else run_predictions(run, split)
     writers: dict[str, Callable[[LabelMaps, Path], int]] = {
         "coco": partial(write_coco, segmentation=segmentation, void=void),
         "yolo": write_yolo,
@@ -65,12 +71,15 @@ def run_masks(run: Run) -> LabelMaps:
     return LabelMaps(run.data, run.train_ids, folder)
 
 
-def run_predictions(run: Run) -> LabelMaps:
-    """The segmenter's label maps of the val images."""
+def run_predictions(run: Run, split: str) -> LabelMaps:
+    """The segmenter's label maps of a split's images."""
+    ids = run.val_ids if split == run.config.data.val else read_split(run.data, split)
     folder = run.folder / "segmenter" / "predictions"
-    if not all((folder / f"{image_id}.png").exists() for image_id in run.val_ids):
-        predict_val(run, folder.parent / "model.pt", folder.parent, val_protocol(run, mask_lesson(run).trained_on))
-    return LabelMaps(run.data, run.val_ids, folder)
+    missing = [image_id for image_id in ids if not (folder / f"{image_id}.png").exists()]
+    if missing:
+        log.info("predicting %d images of %s", len(missing), split)
+        deque(predict_images(run, folder.parent / "model.pt", missing, folder), maxlen=0)
+    return LabelMaps(run.data, ids, folder)
 
 
 def require_new(folder: Path) -> None:

@@ -72,8 +72,11 @@ class Run:
         tuned = {*self._tuned_ids()}
         self.score_ids = [image_id for image_id in self.truth_ids if image_id not in tuned]
         self.left_out: list[str] = []
+        self.unscored: list[str] = []
         if data.skip_bad:
             self._leave_out()
+        if self.truth_ids and not self.score_ids:
+            log.warning("data.tuned_on=%s: it holds every image that could be scored; none is", data.tuned_on)
 
     def _ids(self, split: str) -> list[str]:
         return read_split(self.data, split)[: self.config.limit_images]
@@ -82,7 +85,7 @@ class Run:
         """Images of `data.score` among those trained on (`limit_images` cuts the train list)."""
         data = self.config.data
         if data.score is None:
-            return self.train_ids
+            return list(self.train_ids)
         wanted = read_split(self.data, data.score)
         outside = set(wanted) - set(read_split(self.data, data.train))
         if outside:
@@ -143,8 +146,8 @@ class Run:
 
     def stamp(self, **protocol: object) -> dict[str, object]:
         """How something was measured, with what holds for the whole run."""
-        left_out = {"left_out": len(self.left_out)} if self.left_out else {}
-        return {"data": self.data.name, **protocol, **left_out}
+        counts = {"left_out": len(self.left_out), "without_truth": len(self.unscored)}
+        return {"data": self.data.name, **protocol, **{key: count for key, count in counts.items() if count}}
 
     @property
     def image_cache(self) -> ImageCache | None:
@@ -175,46 +178,62 @@ class Run:
         Raises:
             FaultyDataError: a line for each fault.
         """
-        lines = [text for image_id, text in self._faults if image_id not in self.left_out]
+        left_out = {*self.left_out, *self.unscored}
+        lines = [fault.text for fault in self._faults if fault.image_id not in left_out]
         if lines:
             more = len(lines) - MAX_LINES
             rest = [f"and {more} more; `python scripts/validate_data.py` lists all"] if more > 0 else []
             raise FaultyDataError([*lines[:MAX_LINES], *rest])
 
     def _leave_out(self) -> None:
-        """Take images with a fault out of all splits."""
-        bad = {image_id for image_id, _ in self._faults}
-        if None in bad:
+        """Take images with a fault out of all splits, those whose truth is at fault or missing out of the scores."""
+        for ids in (self.truth_ids, self.val_ids):
+            masked = [image_id for image_id in ids if self.data.mask_path(image_id).exists()]
+            if masked and len(masked) < len(ids):
+                self.unscored += sorted({*ids} - {*masked})
+                log.warning("left out of the scores: %d images without a mask", len(ids) - len(masked))
+                ids[:] = masked
+        if any(fault.image_id is None for fault in self._faults):
             self.check_data()
-        for ids in (self.train_ids, self.val_ids, self.truth_ids, self.score_ids):
+        bad = {str(fault.image_id) for fault in self._faults if not fault.of_truth}
+        untrue = {str(fault.image_id) for fault in self._faults} - bad
+        for ids in (self.train_ids, self.val_ids, self.truth_ids):
             ids[:] = [image_id for image_id in ids if image_id not in bad]
+        for ids in (self.val_ids, self.truth_ids):
+            ids[:] = [image_id for image_id in ids if image_id not in untrue]
+        self.score_ids = [image_id for image_id in self.score_ids if image_id in {*self.truth_ids}]
         data = self.config.data
-        for split, ids in ((data.train, self.train_ids), (data.val, self.val_ids), (data.score, self.truth_ids)):
+        for split, ids in ((data.train, self.train_ids), (data.val, self.val_ids)):
             if not ids:
                 raise InputError(
                     f"data.skip_bad: no image of {split} is left; `python scripts/validate_data.py` says why"
                 )
-        for _, text in self._faults[:MAX_LINES]:
-            log.warning("left out: %s", text)
-        self.left_out = sorted(str(image_id) for image_id in bad)
+        for fault in self._faults[:MAX_LINES]:
+            log.warning("left out%s: %s", " of the scores" if fault.of_truth else "", fault.text)
+        self.left_out = sorted(bad)
+        self.unscored = sorted({*self.unscored, *untrue} - bad)
 
     @cached_property
-    def _faults(self) -> list[tuple[str | None, str]]:
-        """Image (None: the whole) and line of each fault."""
+    def _faults(self) -> list[Finding]:
+        """The faults of the data."""
         stamp = self.folder / "data_check.json"
         ids = sorted({*self.train_ids, *self.val_ids})
-        state = {"files": _files_fingerprint(self.data, ids), "data": asdict(self.config.data)}
+        parts = [self.train_ids, self.val_ids, self.truth_ids]
+        state = {
+            "files": _files_fingerprint(self.data, ids),
+            "splits": _hash(parts),
+            "data": asdict(self.config.data),
+        }
         known = json.loads(stamp.read_text()) if stamp.exists() else {}
         if known.get("state") == state:
-            return [(image_id, text) for image_id, text in known["faults"]]
+            return [Finding(**fault) for fault in known["faults"]]
         start = time.monotonic()
         found = self.survey()
         for note in found.notes[:MAX_LINES]:
             log.info("note: %s", note.text)
-        faults = [(fault.image_id, fault.text) for fault in found.errors]
-        write_json(stamp, {"state": state, "faults": faults})
+        write_json(stamp, {"state": state, "faults": [fault._asdict() for fault in found.errors]})
         log.info("data: %d images of %s looked at in %.0f s", len(ids), self.data.name, time.monotonic() - start)
-        return faults
+        return found.errors
 
     def step(
         self,

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -213,14 +213,9 @@ def score_segmenter(run: Run, step: Step, lesson: Lesson) -> None:
 
 def predict_val(run: Run, model: Path, folder: Path, protocol: Mapping[str, object]) -> float | None:
     """Write `predictions/<id>.png` and `iou.csv` under `folder`; mIoU in percent, None without truth."""
-    segmenter = load_segmenter(model, device=str(device_of(run.config)))
     num_labels = run.data.num_classes + 1
     confusion = np.zeros((num_labels, num_labels + 1), np.int64)
-    (folder / "predictions").mkdir(parents=True, exist_ok=True)
-    for image_id in run.val_ids:
-        with autocast(run.config):
-            prediction = segmenter(read_image(run.data.image_path(image_id)))
-        save_mask(folder / "predictions" / f"{image_id}.png", prediction)
+    for image_id, prediction in predict_images(run, model, run.val_ids, folder / "predictions"):
         if run.has_val_truth:
             confusion += confusion_matrix(read_mask(run.data.mask_path(image_id)), prediction, num_labels)
     if not run.has_val_truth:
@@ -228,6 +223,17 @@ def predict_val(run: Run, model: Path, folder: Path, protocol: Mapping[str, obje
     scores = iou(confusion)
     write_iou(folder / "iou.csv", run, scores.per_label, run.stamp(**protocol))
     return 100 * float(scores.mean)
+
+
+def predict_images(run: Run, model: Path, ids: Sequence[str], folder: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Write `<id>.png` under `folder`, and yield ids and label maps (H, W); nothing but the images is needed."""
+    segmenter = load_segmenter(model, device=str(device_of(run.config)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for image_id in ids:
+        with autocast(run.config):
+            prediction = segmenter(read_image(run.data.image_path(image_id)))
+        save_mask(folder / f"{image_id}.png", prediction)
+        yield image_id, prediction
 
 
 def val_protocol(run: Run, trained_on: str) -> dict[str, object]:

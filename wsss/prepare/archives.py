@@ -40,6 +40,8 @@ def open_archive(path: Path) -> Iterator[list[Entry]]:
         InputError: if the archive is missing or damaged, or holds an entry that could end up outside the folder it is
             unpacked to: an absolute path, one with `..`, a link, a device.
     """
+    if not path.is_file():
+        raise InputError(f"{path}: no such archive; put it there")
     log.info("reading %s", path)
     try:
         if path.suffix == ".zip":

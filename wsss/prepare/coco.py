@@ -260,6 +260,8 @@ def _link(content: Any, photographs: Path) -> Instances:
     """Hang the annotations on their images."""
     listed, annotations, category_entries = _fields(content, "images", "annotations", "categories")
     categories = dict(sorted(_fields(entry, "id", "name") for entry in category_entries))
+    if not len({*categories.values()}) == len(categories) == len(category_entries):
+        raise ValueError("two categories have one id or one name")
     if not categories or not all(0 < category < VOID for category in categories):
         raise ValueError(f"expected category ids from 1 to {VOID - 1}, got {reprlib.repr(list(categories))}")
     images = {}
@@ -267,6 +269,8 @@ def _link(content: Any, photographs: Path) -> Instances:
         number, name, height, width = _fields(entry, "id", "file_name", "height", "width")
         image_id = f"{photographs.name}/{Path(name).stem}"
         images[number] = CocoImage(image_id, photographs / name, (height, width), [])
+    if len({image.id for image in images.values()}) < len(listed):
+        raise ValueError("two images have one id or one file name")
     for annotation in annotations:
         if not isinstance(annotation, Annotation):
             raise ValueError(f"expected an annotation with a segmentation, got {reprlib.repr(annotation)}")
@@ -275,19 +279,23 @@ def _link(content: Any, photographs: Path) -> Instances:
         if annotation.image_id not in images:
             raise ValueError(f"annotation {annotation.id}: image {annotation.image_id} is not in the file")
         image = images[annotation.image_id]
-        _check_runs(annotation, image)
+        _check_region(annotation, image)
         image.annotations.append(annotation)
     return Instances(sorted(images.values(), key=lambda image: image.id), categories)
 
 
-def _check_runs(annotation: Annotation, image: CocoImage) -> None:
-    """Refuse run lengths that do not fill the image: pycocotools would read past their end."""
+def _check_region(annotation: Annotation, image: CocoImage) -> None:
+    """Refuse what pycocotools would crash on: run lengths that do not fill the image, corners far outside it or NaN."""
     for region in annotation.region:
         if isinstance(region, dict):
             size, counts = region.values()
-            if tuple(size) != image.size or counts.sum() != math.prod(image.size):
-                fault = f"its run lengths do not fill {image.id}, {_size(image)} pixels"
-                raise ValueError(f"annotation {annotation.id}: {fault}")
+            is_sound = tuple(size) == image.size and counts.sum() == math.prod(image.size)
+            fault = "its run lengths do not fill"
+        else:
+            is_sound = bool((abs(region) <= 2 * max(image.size)).all())
+            fault = "its polygon has corners far outside"
+        if not is_sound:
+            raise ValueError(f"annotation {annotation.id}: {fault} {image.id}, {_size(image)} pixels")
 
 
 def _write_tables(root: Path, parts: Sequence[Instances]) -> None:
