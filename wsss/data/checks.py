@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsss.data.description import DataDescription, unlabelled_images
-from wsss.data.files import is_turned, read_image, read_mask
+from wsss.data.files import read_mask
 from wsss.data.image_labels import check_label_values, read_labels
 from wsss.errors import InputError
+from wsss.photographs import is_turned, read_image
 
 T = TypeVar("T")
 
