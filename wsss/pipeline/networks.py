@@ -1,5 +1,6 @@
 """Networks of a run: built from its options, kept in and read from its folder."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,10 @@ def trained_backbone(run: Run) -> Backbone:
     return load_classifier(run.folder / step / "model.pt").backbone
 
 
-def save_segmenter(run: Run, path: Path, network: SegmentationNetwork) -> None:
-    """Keep a segmenter as a model file, for `wsss.load_segmenter`."""
+def save_segmenter(
+    run: Run, path: Path, network: SegmentationNetwork, *, protocol: Mapping[str, object] | None = None
+) -> None:
+    """Keep a segmenter as a model file, for `wsss.load_segmenter`, with the protocol it was trained by."""
     backbone = {**_segmenter_backbone(run.config), "weights": "none"}
     settings = {
         "name": run.config.segmenter.name,
@@ -80,7 +83,7 @@ def save_segmenter(run: Run, path: Path, network: SegmentationNetwork) -> None:
         "resize_long": run.config.segmenter.eval_resize_long,
         **_head(run.config.segmenter),
     }
-    save_model(path, network, kind="segmenter", network=settings, classes=list(run.data.classes))
+    save_model(path, network, kind="segmenter", network=settings, classes=list(run.data.classes), protocol=protocol)
 
 
 def _segmenter_backbone(config: Config) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import wsss
 from wsss.data import ImageDataset, TrainValData, check_masks, eval_transform, read_image, read_mask, save_mask
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
@@ -51,7 +52,8 @@ def train_segmenter(run: Run, *, supervised: bool = False) -> Step:
     network = new_segmenter(run)
     with step.working():
         _fit(run, step, network, supervised=supervised)
-        save_segmenter(run, step.folder / "model.pt", network)
+        protocol = training_protocol(run, step, supervised=supervised)
+        save_segmenter(run, step.folder / "model.pt", network, protocol=protocol)
         score_segmenter(run, step, supervised=supervised)
     return step
 
@@ -65,6 +67,19 @@ def mask_folder(run: Run) -> Path:
 def trained_on(run: Run, *, supervised: bool) -> str:
     """The segmenter's masks, as protocols call them."""
     return "truth" if supervised else run.config.segmenter.masks or "pseudo-masks"
+
+
+def training_protocol(run: Run, step: Step, *, supervised: bool) -> dict[str, object]:
+    """How the segmenter was trained, for its model file; `options` is the fingerprint of all the step depends on."""
+    return run.stamp(
+        split=run.config.data.train,
+        images=len(run.truth_ids if supervised else run.train_ids),
+        trained_on=trained_on(run, supervised=supervised),
+        epochs=run.config.segmenter.epochs,
+        seed=run.config.seed,
+        options=step.fingerprint,
+        wsss=wsss.__version__,
+    )
 
 
 def require_masks(run: Run, folder: Path) -> None:
