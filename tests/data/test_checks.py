@@ -51,7 +51,7 @@ def test_a_truncated_image_is_named(tiny, file_format: str) -> None:
     path.write_bytes(path.read_bytes()[:3000])
     message = refusal(tiny)
     assert "two.jpg: not a readable image" in message
-    assert "replace it or remove its id" in message
+    assert "replace it or take it out of its list" in message
 
 
 def test_an_unknown_class_name_is_named(tiny) -> None:

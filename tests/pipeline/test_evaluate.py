@@ -147,7 +147,7 @@ def test_a_crf_afterwards_works_in_full_precision() -> None:
     logits = torch.from_numpy(rng.standard_normal((3, 24, 32), np.float32))
 
     class Fixed:
-        def probabilities(self, image: Image.Image) -> NDArray[np.float32]:
+        def probabilities(self, image: Image.Image, *, size: object) -> NDArray[np.float32]:
             return logits.softmax(dim=0).numpy()
 
     config = InferenceConfig(crf=CRFParams())

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.pipeline.conftest import compose_config
+from tests.segmenters import save_small_segmenter
 from wsss.pipeline.run import Run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -28,6 +29,7 @@ SCRIPTS = (
     "export_masks",
     "import_masks",
     "validate_data",
+    "predict",
 )
 
 
@@ -172,6 +174,21 @@ def test_masks_go_out_and_come_back_by_the_scripts(tmp_path: Path) -> None:
     assert all(path.read_bytes() == (tmp_path / "out" / "png" / path.name).read_bytes() for path in files)
     assert_one_line_error(call("import_masks", str(tmp_path / "out" / "png"), *corrected), "corrected", "--out")
     assert_one_line_error(call("export_masks", str(tmp_path), "--format", "voc", *common), "config.yaml", "a run")
+
+
+def test_predict_takes_the_presets_and_ends_with_status_1_for_what_it_could_not_read(tmp_path: Path) -> None:
+    save_small_segmenter(tmp_path / "model.pt")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(next((REPOSITORY / "data" / "mini_voc" / "JPEGImages").iterdir()), photos / "whole.jpg")
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    options = [f"checkpoint={tmp_path / 'model.pt'}", f"out={tmp_path / 'out'}", "trainer=cpu"]
+    result = call("predict", *options, f"images={photos}", "inference=multi_scale")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "broken.jpg: not a readable image" in result.stdout
+    assert "1 photographs predicted, 0 kept, 1 unreadable" in result.stdout
+    assert '"inference.flip": true' in (tmp_path / "out" / "predictions.json").read_text()
+    assert_one_line_error(call("predict", *options), "images has no value; pass images=<value>")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

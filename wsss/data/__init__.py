@@ -3,13 +3,14 @@ from wsss.data.checks import Finding, ImageFacts, Survey, check_mask, check_mask
 from wsss.data.datamodule import TrainValData, size_loader
 from wsss.data.dataset import ImageDataset, Sample
 from wsss.data.description import VOC_CLASSES, DataDescription, describe, image_ids, read_split
-from wsss.data.files import image_size, read_image, read_mask
+from wsss.data.files import read_mask
 from wsss.data.image_labels import check_label_values, label_table, read_labels
-from wsss.data.palette import encode_mask, palette, save_mask
+from wsss.data.palette import encode_mask, save_mask
 from wsss.data.split import stratified_split
 from wsss.data.table import read_table
 from wsss.data.transforms import center_transform, eval_transform, train_transform
-from wsss.labels import VOID
+from wsss.labels import VOID, palette
+from wsss.photographs import image_size, read_image
 
 __all__ = [
     "VOC_CLASSES",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from wsss.data.files import image_size, read_image
+from wsss.photographs import image_size, read_image
 from wsss.writing import whole_file
 
 JPEG_QUALITY = 95

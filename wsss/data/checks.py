@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsss.data.description import DataDescription, other_splits, unlabelled_images
-from wsss.data.files import is_on_its_side, read_image, read_mask
+from wsss.data.files import read_mask
 from wsss.data.image_labels import check_label_values, read_labels
 from wsss.data.table import look_alike
 from wsss.errors import InputError
 from wsss.labels import VOID
+from wsss.photographs import is_on_its_side, read_image
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from wsss.data.dataset import ImageDataset, Sample, collate
-from wsss.data.files import image_size
+from wsss.photographs import image_size
 
 
 class TrainValData(pl.LightningDataModule):

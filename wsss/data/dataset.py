@@ -14,8 +14,9 @@ from torchvision.transforms import v2
 
 from wsss.data.cache import ImageCache
 from wsss.data.description import DataDescription
-from wsss.data.files import read_image, read_mask
+from wsss.data.files import read_mask
 from wsss.data.transforms import resize_mask
+from wsss.photographs import read_image
 
 
 class Sample(NamedTuple):

@@ -7,17 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsss.labels import palette
 from wsss.writing import whole_file
-
-
-def palette() -> NDArray[np.uint8]:
-    """VOC's colours (256, 3): the bits of a label value dealt out to red, green and blue, high bits first."""
-    colors = np.zeros((256, 3), np.uint8)
-    for label in range(256):
-        for bit in range(8):
-            for channel in range(3):
-                colors[label, channel] |= ((label >> (3 * bit + channel)) & 1) << (7 - bit)
-    return colors
 
 
 def encode_mask(mask: NDArray[np.uint8]) -> bytes:

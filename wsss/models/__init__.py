@@ -3,7 +3,7 @@ from wsss.models.backbones import Backbone, build_backbone
 from wsss.models.classifier import Classifier
 from wsss.models.deeplab import DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Plus
 from wsss.models.folding import fold_batch_norm
-from wsss.models.inference import Inference, coarse_logits, full_logits, predict_labels
+from wsss.models.inference import Inference, coarse_logits, full_logits, grown_labels, predict_labels
 from wsss.models.recam import ReCAMClassifier, map_weight, recam_loss, reweight
 from wsss.models.segmentation import MultiScaleInputs, SegmentationNetwork
 from wsss.models.segmenter import Segmenter, load_segmenter
@@ -27,6 +27,7 @@ __all__ = [
     "coarse_logits",
     "fold_batch_norm",
     "full_logits",
+    "grown_labels",
     "load_segmenter",
     "map_weight",
     "predict_labels",

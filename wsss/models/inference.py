@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,9 @@ from wsss.models.segmentation import SegmentationNetwork
 
 GRID_STRIDE = 4  # input pixels per cell where several passes are joined
 STRIP = 256  # rows that grow to full size at once
+# Photographs of more pixels are cut into windows of this side, unless told otherwise.
+MOST_PIXELS = 2 * 1024**2
+WINDOW = 1024
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,10 @@ class Inference:
         resize_long: longer side, in pixels, at which scale 1 sees it; None: its own.
         scales: resize factors; their logits are averaged.
         flip: add the mirror image at every scale.
-        window: side in pixels of the square windows that a scaled photograph is cut into; None: it is seen whole.
-        overlap: share of a window that the next one sees again.
+        window: side in pixels of the square windows that a scaled photograph is cut into; None: it is seen whole up to
+            `MOST_PIXELS`, which bounds the memory, and in windows of `WINDOW` beyond. One as large as the photograph
+            sees it whole at any size.
+        overlap: share of a window that the next one sees again, at least.
     """
 
     resize_long: int | None = None
@@ -45,6 +51,8 @@ class Inference:
             raise ValueError(f"expected a window of at least {2 * GRID_STRIDE} pixels, got {self.window}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"expected an overlap in [0, 1), got {self.overlap}")
+        if self.resize_long is not None and self.resize_long < 1:
+            raise ValueError(f"expected resize_long of at least 1, got {self.resize_long}")
 
 
 def coarse_logits(model: SegmentationNetwork, images: Tensor, inference: Inference) -> Tensor:
@@ -53,26 +61,36 @@ def coarse_logits(model: SegmentationNetwork, images: Tensor, inference: Inferen
     One pass gives the network's own grid; several are averaged on one of `GRID_STRIDE` pixels a cell.
     """
     base = _scaled(images.shape[2:], inference)
-    passes = [
-        _one_scale(model, _resize(images, base, scale), inference.window, inference.overlap, flip=flip)
-        for scale, flip in product(inference.scales, (False, True) if inference.flip else (False,))
-    ]
-    if len(passes) == 1:
-        return passes[0]
-    grid = [ceil(side / GRID_STRIDE) for side in base]
-    return torch.stack([_interpolate(logits, grid) for logits in passes]).mean(dim=0)
+    mirrored = (False, True) if inference.flip else (False,)
+    passes = (
+        _one_scale(model, _resize(images, base, scale), inference, flip=flip)
+        for scale, flip in product(inference.scales, mirrored)
+    )
+    first, num_passes = next(passes), len(inference.scales) * len(mirrored)
+    if num_passes == 1:
+        return first
+    grid = [_cells(side) for side in base]
+    total = _interpolate(first, grid)
+    for logits in passes:
+        total = total + _interpolate(logits, grid)
+    return total / num_passes
 
 
-def full_logits(model: SegmentationNetwork, images: Tensor, inference: Inference) -> Tensor:
-    """Logits (B, L, H, W) at the images' size."""
-    return _interpolate(coarse_logits(model, images, inference), images.shape[2:])
+def full_logits(
+    model: SegmentationNetwork, images: Tensor, inference: Inference, *, size: Sequence[int] | None = None
+) -> Tensor:
+    """Logits (B, L, *size); size (H, W): default: the images'."""
+    return _interpolate(coarse_logits(model, images, inference), images.shape[2:] if size is None else size)
 
 
 def predict_labels(model: SegmentationNetwork, images: Tensor, inference: Inference) -> Tensor:
     """Label maps (B, H, W), uint8, of images (B, 3, H, W)."""
-    size = tuple(images.shape[2:])
-    strips = [strip.argmax(dim=1).byte() for strip in grown_strips(coarse_logits(model, images, inference), size)]
-    return torch.cat(strips, dim=1)
+    return grown_labels(coarse_logits(model, images, inference), images.shape[2:])
+
+
+def grown_labels(scores: Tensor, size: Sequence[int]) -> Tensor:
+    """Arg max (B, H, W), uint8, of scores (B, L, h, w) grown to `size`."""
+    return torch.cat([strip.argmax(dim=1).byte() for strip in grown_strips(scores, size)], dim=1)
 
 
 def grown_strips(logits: Tensor, size: Sequence[int], rows: int = STRIP) -> Iterator[Tensor]:
@@ -103,41 +121,57 @@ def _resize(images: Tensor, base: Sequence[int], scale: float) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _one_scale(model: SegmentationNetwork, images: Tensor, window: int | None, overlap: float, *, flip: bool) -> Tensor:
+def _one_scale(model: SegmentationNetwork, images: Tensor, inference: Inference, *, flip: bool) -> Tensor:
     images = images.flip(-1) if flip else images
-    logits = model.logits(images).float() if window is None else _windows(model, images, window, overlap)
+    logits = _windows(model, images, _window(images.shape[2:], inference), inference.overlap)
     return logits.flip(-1) if flip else logits
 
 
+def _window(size: Sequence[int], inference: Inference) -> int:
+    if inference.window is not None:
+        return inference.window
+    return WINDOW if size[0] * size[1] > MOST_PIXELS else max(size)
+
+
 def _windows(model: SegmentationNetwork, images: Tensor, window: int, overlap: float) -> Tensor:
-    """Mean logits of overlapping windows, on a grid of `GRID_STRIDE` pixels."""
+    """Mean logits of overlapping windows, on a grid of `GRID_STRIDE` pixels; the network's own of a single window."""
     height, width = images.shape[2:]
     if max(height, width) <= window:
         return model.logits(images).float()
-    window = ceil(window / GRID_STRIDE) * GRID_STRIDE
-    grid = (ceil(height / GRID_STRIDE), ceil(width / GRID_STRIDE))
-    total = seen = torch.zeros(())
-    for top, left in product(_starts(height, window, overlap), _starts(width, window, overlap)):
-        cut = images[:, :, top : top + window, left : left + window]
-        cells = [ceil(side / GRID_STRIDE) for side in cut.shape[2:]]
-        logits = _interpolate(model.logits(cut).float(), cells)
-        if total.ndim == 0:
-            total = logits.new_zeros(*logits.shape[:2], *grid)
-            seen = logits.new_zeros(grid)
-        rows = slice(top // GRID_STRIDE, top // GRID_STRIDE + cells[0])
-        columns = slice(left // GRID_STRIDE, left // GRID_STRIDE + cells[1])
-        total[:, :, rows, columns] += logits
-        seen[rows, columns] += 1
+    total = seen = torch.zeros((), device=images.device)
+    for rows, columns in product(_spans(height, window, overlap), _spans(width, window, overlap)):
+        logits = model.logits(images[:, :, rows.pixels, columns.pixels]).float()
+        if not total.ndim:  # the first tells the number of labels
+            seen = logits.new_zeros(_cells(height), _cells(width))
+            total = logits.new_zeros(*logits.shape[:2], *seen.shape)
+        total[:, :, rows.cells, columns.cells] += _interpolate(logits, seen[rows.cells, columns.cells].shape)
+        seen[rows.cells, columns.cells] += 1
     return total / seen
 
 
-def _starts(side: int, window: int, overlap: float) -> list[int]:
-    """Where windows begin along one side, in multiples of the grid's stride; the last one ends at the border."""
-    if side <= window:
-        return [0]
-    step = max(int(window * (1 - overlap)) // GRID_STRIDE, 1) * GRID_STRIDE
-    last = ceil((side - window) / GRID_STRIDE) * GRID_STRIDE
-    return [*range(0, last, step), last]
+class _Span(NamedTuple):
+    """Where a window lies along one side."""
+
+    cells: slice
+    pixels: slice
+
+
+def _spans(side: int, window: int, overlap: float) -> list[_Span]:
+    """Windows along one side, evenly spread, from border to border."""
+    cells = _cells(side)
+    length = min(_cells(window), cells)
+    step = max(int(length * (1 - overlap)), 1)
+    num_steps = ceil((cells - length) / step)
+    starts = [round(i * (cells - length) / num_steps) for i in range(num_steps + 1)] if num_steps else [0]
+    pixels = side / cells  # a cell's, a little less than the stride where that does not divide the side
+    return [
+        _Span(slice(start, start + length), slice(round(start * pixels), round((start + length) * pixels)))
+        for start in starts
+    ]
+
+
+def _cells(side: int) -> int:
+    return ceil(side / GRID_STRIDE)
 
 
 def _interpolate(logits: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,7 +1,9 @@
 """A trained segmenter as a function, read from its model file."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,65 +11,112 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from wsss.errors import InputError
+from wsss.labels import palette as palette_of_labels
 from wsss.models.architectures import build_segmentation
-from wsss.models.files import read_model
+from wsss.models.files import ModelFile, read_model
 from wsss.models.folding import fold_batch_norm
 from wsss.models.inference import Inference, full_logits, predict_labels
 from wsss.models.segmentation import SegmentationNetwork
+from wsss.models.weights import first_line
+from wsss.photographs import as_seen, read_image
 
 WHOLE = Inference()
+
+Photograph = Image.Image | NDArray[np.uint8] | str | Path
 
 
 class Segmenter:
     """A trained network as a function: photograph in, label map out.
 
+    A photograph is a path, a PIL image, both of any mode and orientation, or an RGB array (H, W, 3) uint8.
+
     Attributes:
         model: the network.
         classes: names without background; label i + 1 is classes[i].
+        palette: colour of each label, background first, (L, 3) uint8.
+        protocol: how it was trained, see `wsss.models.files.ModelFile`.
         inference: how it looks at a photograph.
     """
 
-    def __init__(self, model: SegmentationNetwork, classes: Sequence[str], *, inference: Inference = WHOLE) -> None:
+    def __init__(
+        self,
+        model: SegmentationNetwork,
+        classes: Sequence[str],
+        *,
+        palette: Sequence[Sequence[int]] | None = None,
+        protocol: Mapping[str, Any] | None = None,
+        inference: Inference = WHOLE,
+    ) -> None:
         self.model = model.eval()
         self.classes = list(classes)
+        colors = palette_of_labels()[: len(self.classes) + 1] if palette is None else palette
+        self.palette = np.array(colors, np.uint8)
+        self.protocol = dict(protocol or {})
         self.inference = inference
 
-    @torch.inference_mode()
-    def __call__(self, image: Image.Image | NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:
-        """Label map (H, W) of a photograph: a path, a PIL image, or an RGB array (H, W, 3) uint8."""
-        labels = predict_labels(self.model, self._pixels(image), self.inference)
-        return np.asarray(labels[0].cpu().numpy())
+    def __call__(self, image: Photograph) -> NDArray[np.uint8]:
+        """Label map (H, W) of a photograph."""
+        return self.label_maps([image])[0]
 
     @torch.inference_mode()
-    def probabilities(self, image: Image.Image | NDArray[np.uint8] | str | Path) -> NDArray[np.float32]:
-        """Probability of each label, (L, H, W)."""
-        logits = full_logits(self.model, self._pixels(image), self.inference)
+    def label_maps(self, images: Sequence[Photograph]) -> list[NDArray[np.uint8]]:
+        """Label maps (H, W) of photographs of one size, which go through the network together."""
+        return list(predict_labels(self.model, self._pixels(images), self.inference).cpu().numpy())
+
+    @torch.inference_mode()
+    def probabilities(self, image: Photograph, *, size: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Probability of each label, (L, H, W); at another `size` (H, W) if given."""
+        logits = full_logits(self.model, self._pixels([image]), self.inference, size=size)
         return np.asarray(logits.softmax(dim=1)[0].cpu().numpy())
 
-    def _pixels(self, image: Image.Image | NDArray[np.uint8] | str | Path) -> Tensor:
-        """A batch of one, (1, 3, H, W)."""
-        if isinstance(image, (str, Path)):
-            with Image.open(image) as file:
-                image = file.convert("RGB")
-        array = np.array(image.convert("RGB") if isinstance(image, Image.Image) else image)
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-            raise ValueError(f"expected an RGB image (H, W, 3) uint8, got {array.dtype} {array.shape}")
-        device = next(self.model.parameters()).device
-        return torch.from_numpy(array).permute(2, 0, 1)[None].to(device)
+    def with_inference(self, inference: Inference) -> "Segmenter":
+        """The same network, looking at photographs in another way."""
+        other = copy.copy(self)
+        other.inference = inference
+        return other
+
+    def _pixels(self, images: Sequence[Photograph]) -> Tensor:
+        """(B, 3, H, W)."""
+        arrays = np.stack([_rgb(image) for image in images])  # (B, H, W, 3)
+        return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(next(self.model.parameters()).device)
 
 
 def load_segmenter(path: str | Path, *, device: str = "cpu") -> Segmenter:
     """Load `segmenter/model.pt` of a run: `wsss.load_segmenter(path)(image) -> label map`.
 
     Raises:
-        InputError: if the file is missing, broken, or not a segmenter.
+        InputError: if the file is missing, broken, not a segmenter, or of a newer version.
     """
     file = read_model(path, kinds=("segmenter",))
+    try:
+        model, inference = _build(file)
+    except (RuntimeError, TypeError, LookupError) as error:
+        raise InputError(
+            f"{path}: its network cannot be built ({first_line(error)}); use the version that wrote it"
+        ) from error
+    model = fold_batch_norm(model.to(device), torch.rand(1, 3, 64, 64, device=device))
+    return Segmenter(model, file.classes, palette=file.palette, protocol=file.protocol, inference=inference)
+
+
+def _build(file: ModelFile) -> tuple[SegmentationNetwork, Inference]:
     network = dict(file.network)
     inference = Inference(resize_long=network.pop("resize_long"))
     name = network.pop("name", "deeplab_v3plus")  # the only one, once
     backbone = {**network.pop("backbone"), "weights": "none"}
     model = build_segmentation(name, len(file.classes) + 1, backbone=backbone, head=network)
     model.load_state_dict(file.state_dict)
-    model = fold_batch_norm(model.to(device), torch.rand(1, 3, 64, 64, device=device))
-    return Segmenter(model, file.classes, inference=inference)
+    return model, inference
+
+
+def _rgb(image: Photograph) -> NDArray[np.uint8]:
+    """(H, W, 3)."""
+    if isinstance(image, (str, Path)):
+        image = read_image(Path(image))
+    elif isinstance(image, Image.Image):
+        image = as_seen(image)
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        got = f"{array.dtype} {array.shape}"
+        raise ValueError(f"expected an RGB array (H, W, 3) uint8, got {got}; PIL images and paths may be of any kind")
+    return array

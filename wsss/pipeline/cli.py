@@ -26,6 +26,7 @@ from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.evaluate import FoldersConfig
 from wsss.pipeline.explain import ExplainConfig
+from wsss.pipeline.predict import PredictConfig
 from wsss.pipeline.run import Run
 from wsss.pipeline.training import process_rank
 from wsss.report import results_table
@@ -35,6 +36,7 @@ OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__
 ConfigStore.instance().store(name="schema", node=Config)
 ConfigStore.instance().store(name="explain_schema", node=ExplainConfig)
 ConfigStore.instance().store(name="evaluate_schema", node=FoldersConfig)
+ConfigStore.instance().store(name="predict_schema", node=PredictConfig)
 
 
 def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -45,14 +47,15 @@ def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callabl
     """
 
     def decorate(work: Callable[[DictConfig], None]) -> Callable[[], None]:
-        folder = Path(sys.modules[work.__module__].__file__ or "").resolve().parents[1] / "conf" / config
+        conf = Path(sys.modules[work.__module__].__file__ or "").resolve().parents[1] / "conf"
+        OmegaConf.register_new_resolver("conf", lambda: str(conf), replace=True)  # for roots that use conf's own groups
 
         @functools.wraps(work)
         def job(options: DictConfig) -> None:
             with one_line_errors():  # before Hydra tells of them in its own way
                 work(options)
 
-        composed = hydra.main(version_base="1.3", config_path=str(folder), config_name="config")(job)
+        composed = hydra.main(version_base="1.3", config_path=str(conf / config), config_name="config")(job)
 
         @functools.wraps(work)
         def main() -> None:

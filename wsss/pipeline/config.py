@@ -308,14 +308,16 @@ class SegmenterConfig:
 
 @dataclass
 class InferenceConfig:
-    """How trained segmenters look at photographs in `evaluate.py` and `predict.py`.
+    """How trained segmenters look at photographs in `evaluate.py` and `predict.py`, see `wsss.models.Inference`.
 
     Attributes:
         scales: resize factors whose logits are averaged.
         flip: add the mirror image at every scale.
-        window: side of sliding windows in pixels; default: the photograph as a whole.
+        window: side of sliding windows in pixels; default: a photograph of up to 2 megapixels (at its scale) is seen as
+            a whole, a larger one in windows of 1024, which bounds the memory.
         overlap: share of a window that the next one sees again.
-        crf: a CRF on the probabilities afterwards, see `wsss.masks.CRFParams`; default: none.
+        crf: a CRF on the probabilities afterwards, see `wsss.masks.CRFParams`; a photograph of more than 0.8 megapixels
+            gets it at that size; default: none.
     """
 
     scales: list[float] = field(default_factory=lambda: [1.0])

@@ -1,5 +1,6 @@
 """Networks of a run: built from its options, kept in and read from its folder."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -70,8 +71,10 @@ def trained_backbone(run: Run) -> Backbone:
     return load_classifier(run.folder / step / "model.pt").backbone
 
 
-def save_segmenter(run: Run, path: Path, network: SegmentationNetwork) -> None:
-    """Keep a segmenter as a model file, for `wsss.load_segmenter`."""
+def save_segmenter(
+    run: Run, path: Path, network: SegmentationNetwork, *, protocol: Mapping[str, object] | None = None
+) -> None:
+    """Keep a segmenter as a model file, for `wsss.load_segmenter`, with the protocol it was trained by."""
     name, backbone, _ = architecture(run.config)
     settings = {
         "name": name,
@@ -79,4 +82,4 @@ def save_segmenter(run: Run, path: Path, network: SegmentationNetwork) -> None:
         "resize_long": run.config.segmenter.eval_resize_long,
         **network.options,
     }
-    save_model(path, network, kind="segmenter", network=settings, classes=list(run.data.classes))
+    save_model(path, network, kind="segmenter", network=settings, classes=list(run.data.classes), protocol=protocol)

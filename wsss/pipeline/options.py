@@ -7,7 +7,7 @@ import joblib
 
 from wsss.data.description import LABEL_SOURCES
 from wsss.errors import InputError
-from wsss.masks import BACKENDS
+from wsss.masks import BACKENDS, require_backend
 from wsss.metrics import ABSENT, VOID_POLICIES
 from wsss.models import NETWORKS
 from wsss.pipeline.architecture import check_architecture
@@ -58,10 +58,7 @@ POSITIVE = (
     *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
 )
 LISTS_OF_STAGES = ("backbone.frozen_stages", "segmenter.backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
-SOME_POSITIVE = (
-    *("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.self_training.scales"),
-    "inference.scales",
-)
+SOME_POSITIVE = (*("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.self_training.scales"),)
 NOT_EMPTY = ("cam.seed", "cam.stages", *SOME_POSITIVE)
 ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
@@ -116,16 +113,37 @@ def check_options(config: Config) -> None:
     is_local = config.masks.backend != "dask"
     require(config, "masks.scheduler", lambda _: not is_local, "none, or masks.backend=dask")
     require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
-    require(config, "inference.window", lambda pixels: pixels >= 32, "at least 32 pixels")
-    require(config, "inference.overlap", lambda share: 0 <= share < 1, "a share, 0 or more and below 1")
-    if config.inference.crf is not None:
-        _check_crf(config)
+    check_inference(config)
     check_evaluation(config, "evaluation.")
     for step in STEPS:
         augment = getattr(config, step).augment
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
     check_architecture(config)
+
+
+def check_inference(config: object) -> None:
+    """Refuse ways to look at photographs that there are not, and a CRF that cannot run here.
+
+    Args:
+        config: holds an `InferenceConfig` as `inference`.
+
+    Raises:
+        InputError: as `check_options`.
+    """
+    require(config, "inference.scales", lambda scales: scales and min(scales) > 0, "one or more numbers above 0")
+    require(config, "inference.window", lambda pixels: pixels >= 32, "at least 32 pixels")
+    require(config, "inference.overlap", lambda share: 0 <= share < 1, "a share, 0 or more and below 1")
+    crf = attrgetter("inference.crf")(config)
+    if crf is None:
+        return
+    require(config, "inference.crf.backend", lambda name: name in BACKENDS, f"one of {', '.join(BACKENDS)}")
+    require(config, "inference.crf.iterations", lambda number: number >= 1, "at least 1")
+    for name in ("gaussian_compat", "bilateral_compat"):
+        require(config, f"inference.crf.{name}", lambda value: value >= 0, "0 or more")
+    for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
+        require(config, f"inference.crf.{name}", lambda value: value > 0, "more than 0")
+    require_backend(crf)
 
 
 def check_evaluation(config: object, prefix: str = "") -> None:
@@ -147,16 +165,6 @@ def check_evaluation(config: object, prefix: str = "") -> None:
 def known_backends() -> list[str]:
     """Joblib's parallel back ends, those registered by others included."""
     return sorted({*joblib.parallel.BACKENDS, *joblib.parallel.EXTERNAL_BACKENDS})
-
-
-def _check_crf(config: Config) -> None:
-    prefix = "inference.crf"
-    require(config, f"{prefix}.backend", lambda name: name in BACKENDS, f"one of {', '.join(BACKENDS)}")
-    require(config, f"{prefix}.iterations", lambda number: number >= 1, "at least 1")
-    for name in ("gaussian_compat", "bilateral_compat"):
-        require(config, f"{prefix}.{name}", lambda value: value >= 0, "0 or more")
-    for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
-        require(config, f"{prefix}.{name}", lambda value: value > 0, "more than 0")
 
 
 def _check_augment(augment: AugmentConfig, prefix: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import wsss
 from wsss.data import (
     ImageDataset,
     TrainValData,
@@ -106,10 +107,23 @@ def train_segmenter(run: Run, lesson: Lesson) -> Step:
         try:
             _fit(run, step, network, lesson, counts)
         finally:
-            _keep_best(run, step, network)
-        save_segmenter(run, step.folder / "model.pt", network)
+            _keep_best(run, step, network, lesson)
+        save_segmenter(run, step.folder / "model.pt", network, protocol=training_protocol(run, step, lesson))
         score_segmenter(run, step, lesson)
     return step
+
+
+def training_protocol(run: Run, step: Step, lesson: Lesson) -> dict[str, object]:
+    """How the segmenter was trained, for its model file; `options` is the fingerprint of all the step depends on."""
+    return run.stamp(
+        split=run.config.data.train,
+        images=len(lesson.ids),
+        trained_on=lesson.trained_on,
+        epochs=run.config.segmenter.epochs,
+        seed=run.config.seed,
+        options=step.fingerprint,
+        wsss=wsss.__version__,
+    )
 
 
 def require_masks(run: Run, folder: Path) -> None:
@@ -181,14 +195,15 @@ def _fit(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson, cou
     )
 
 
-def _keep_best(run: Run, step: Step, network: SegmentationNetwork) -> None:
+def _keep_best(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson) -> None:
     """Leave the weights of the epoch that was best on val as a model file of their own."""
     path = step.folder / "checkpoints" / "best.ckpt"
     if path.exists():
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         best = copy.deepcopy(network)
         best.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
-        save_segmenter(run, step.folder / "best.pt", best)
+        protocol = {**training_protocol(run, step, lesson), "weights": f"of the epoch best on {run.config.data.val}"}
+        save_segmenter(run, step.folder / "best.pt", best, protocol=protocol)
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsss.data import VOID, read_mask, save_mask
-from wsss.data.files import UNREADABLE
 from wsss.errors import InputError
+from wsss.photographs import UNREADABLE
 from wsss.prepare.progress import follow
 from wsss.writing import write_csv, write_text
 

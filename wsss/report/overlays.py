@@ -1,6 +1,7 @@
 """Maps and labels drawn over photographs; pure functions of arrays."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 import matplotlib
@@ -121,6 +122,28 @@ def class_legend(names: Sequence[str]) -> list[LegendEntry]:
     """Colours of the classes `names` (without background, in order), and of void last."""
     entries = [LegendEntry(name, _css(color)) for name, color in zip(names, palette()[1 : len(names) + 1], strict=True)]
     return [*entries, LegendEntry("void", _css(VOID_COLOR))]
+
+
+def with_legend(picture: RGB, entries: Sequence[LegendEntry]) -> Image.Image:
+    """A picture, and below it on white what the colours mean, in as many rows as that takes."""
+    font_size = max(picture.shape[1] // 50, 10)
+    font, gap = ImageFont.load_default(font_size), font_size // 2
+    places: list[tuple[int, int]] = []
+    left = row = 0
+    for entry in entries:
+        width = font_size + gap + ceil(font.getlength(entry.name)) + 2 * gap
+        if places and left + width > picture.shape[1]:
+            left, row = 0, row + 1
+        places.append((left + gap, picture.shape[0] + gap + row * (font_size + gap)))
+        left += width
+    below = (row + 1) * (font_size + gap) + gap if entries else 0
+    sheet = Image.new("RGB", (picture.shape[1], picture.shape[0] + below), "white")
+    sheet.paste(Image.fromarray(picture))
+    draw = ImageDraw.Draw(sheet)
+    for entry, (x, y) in zip(entries, places, strict=True):
+        draw.rectangle((x, y, x + font_size - 1, y + font_size - 1), fill=entry.color)
+        draw.text((x + font_size + gap // 2, y + font_size // 2), entry.name, fill=(30, 30, 30), font=font, anchor="lm")
+    return sheet
 
 
 def contact_sheet(

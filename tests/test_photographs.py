@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsss.data import image_size, read_image
 from wsss.errors import InputError
+from wsss.photographs import image_size, read_image
 
 ROW = np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)  # red, blue
 

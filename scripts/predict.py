@@ -1,0 +1,27 @@
+"""Label photographs with a trained segmenter: palette PNGs, overlays, areas of each class (docs/segmenter_use.md).
+
+Examples:
+    python scripts/predict.py images=photo.jpg checkpoint=outputs/demo/segmenter/model.pt
+    python scripts/predict.py images=photos checkpoint=outputs/demo/segmenter/model.pt out=labelled coco=polygons
+    python scripts/predict.py "images=photos/**/*.jpg" checkpoint=model.pt inference=multi_scale_crf batch_size=8
+"""
+
+import sys
+
+from omegaconf import DictConfig, OmegaConf
+
+from wsss.pipeline.cli import script
+from wsss.pipeline.predict import PredictConfig, predict_images
+
+
+@script("predict")
+def main(options: DictConfig) -> None:
+    """A folder of outputs; exit status 1 if a photograph could not be read."""
+    config = OmegaConf.to_object(options)
+    assert isinstance(config, PredictConfig)
+    if predict_images(config).faults:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
