@@ -222,10 +222,8 @@ def _whole(
         split: Counter(description.classes[label] for i in ids for label in images[i].labels or ())
         for split, ids in splits.items()
     }
-    if not shown[train]:
-        faults = [f"{root}: no image of {train} has a label; look at data.labels and data.classes"]
-    else:
-        faults = []
+    text = f"{root}: no image of {train} has a label; look at data.labels and data.classes"
+    faults = [] if shown[train] else [text]
     notes = _alike(description, sum(shown.values(), Counter()))
     never = [name for name in description.classes if name not in shown[train]]
     if never and not faults:
@@ -245,12 +243,8 @@ def _whole(
         notes.append(f"{table}: {sum(unused.values())} images are in neither of {', '.join(splits)} ({names})")
     unlabelled = unlabelled_images(description)
     if unlabelled:
-        lack = (
-            f"{table}: {{}} images have no line"
-            if description.labels == "table"
-            else f"{root}: {{}} images lie in no class's folder"
-        )
-        notes.append(f"{lack.format(len(unlabelled))} and are not used ({_some(unlabelled)})")
+        place, lack = (table, "have no line") if description.labels == "table" else (root, "lie in no class's folder")
+        notes.append(f"{place}: {len(unlabelled)} images {lack} and are not used ({_some(unlabelled)})")
     return [*(Finding(text, True) for text in faults), *(Finding(text, False) for text in notes)]
 
 
