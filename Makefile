@@ -53,6 +53,7 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/crf.py
 	$(PY) benchmarks/threshold_sweep.py
 	$(PY) benchmarks/loading.py
+	$(PY) benchmarks/segmenter.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
