@@ -54,6 +54,7 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/threshold_sweep.py
 	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/loading.py
+	$(PY) benchmarks/segmenter.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

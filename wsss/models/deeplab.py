@@ -39,6 +39,8 @@ class DeepLab(SegmentationNetwork):
 class DeepLabV1(DeepLab):
     """DeepLab-LargeFOV (Chen et al., ICLR 2015): one dilated layer that sees far, then 1×1 layers.
 
+    The paper starts the hidden layers from VGG-16's fully connected ones, which other backbones do not have.
+
     Args:
         backbone: any backbone; the paper's is VGG-16 at stride 8.
         num_labels: classes with background, L.
@@ -60,12 +62,8 @@ class DeepLabV1(DeepLab):
             raise InputError(f"segmenter.atrous_rates={rates}: deeplab_v1 has a single one")
         deepest = backbone.channels[backbone.last_stage]
         head = nn.Sequential(
-            nn.Conv2d(deepest, channels, kernel_size=3, padding=rates[0], dilation=rates[0]),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-            nn.Conv2d(channels, channels, kernel_size=1),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
+            *_hidden(deepest, channels, kernel_size=3, dilation=rates[0]),
+            *_hidden(channels, channels),
             _classifier(channels, num_labels),
         )
         super().__init__(backbone, head, channels=channels, atrous_rates=rates)
@@ -186,10 +184,23 @@ def _rates(given: Sequence[int] | None, paper: Sequence[int], stride: int, backb
     return [max(round(rate * stride / backbone.strides[backbone.last_stage]), 1) for rate in paper]
 
 
+def _hidden(in_channels: int, channels: int, kernel_size: int = 1, dilation: int = 1) -> list[nn.Module]:
+    """A layer without batch norm, which therefore starts so that it keeps the scale (He et al., ICCV 2015)."""
+    conv = _conv(in_channels, channels, kernel_size, dilation)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return [conv, nn.ReLU(inplace=True), nn.Dropout(0.5)]
+
+
 def _classifier(in_channels: int, num_labels: int, kernel_size: int = 1, dilation: int = 1) -> nn.Conv2d:
     """A last layer as v1 and v2 start it: weights N(0, 0.01), no bias."""
-    conv = nn.Conv2d(in_channels, num_labels, kernel_size, padding=dilation * (kernel_size // 2), dilation=dilation)
+    conv = _conv(in_channels, num_labels, kernel_size, dilation)
     nn.init.normal_(conv.weight, std=0.01)
+    return conv
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int, dilation: int) -> nn.Conv2d:
+    """A convolution that keeps the size, its biases zero."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=dilation * (kernel_size // 2), dilation=dilation)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # there is one
     return conv
 
