@@ -26,6 +26,7 @@ from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.evaluate import FoldersConfig
 from wsss.pipeline.explain import ExplainConfig
+from wsss.pipeline.export_model import ExportConfig
 from wsss.pipeline.predict import PredictConfig
 from wsss.pipeline.run import Run
 from wsss.pipeline.training import process_rank
@@ -37,6 +38,7 @@ ConfigStore.instance().store(name="schema", node=Config)
 ConfigStore.instance().store(name="explain_schema", node=ExplainConfig)
 ConfigStore.instance().store(name="evaluate_schema", node=FoldersConfig)
 ConfigStore.instance().store(name="predict_schema", node=PredictConfig)
+ConfigStore.instance().store(name="export_schema", node=ExportConfig)
 
 
 def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:

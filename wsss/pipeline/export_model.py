@@ -1,0 +1,457 @@
+"""A trained segmenter as a graph of its own: ONNX, also in int8, or torch.export; checked on photographs."""
+
+import importlib.util
+import json
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+import wsss
+from wsss.data import check_masks, describe, eval_transform, read_mask, read_split
+from wsss.errors import InputError
+from wsss.metrics import confusion_matrix, iou
+from wsss.models import SegmentationNetwork, Segmenter, grown_labels, load_segmenter
+from wsss.models.same_padding import with_fixed_padding
+from wsss.models.weights import first_line
+from wsss.photographs import image_size, read_image
+from wsss.pipeline.config import DataConfig
+from wsss.pipeline.options import require
+from wsss.pipeline.predict import find_photographs
+from wsss.pipeline.run import open_run
+from wsss.prepare.progress import follow
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SMALLEST = 64  # sides in pixels from which on a graph holds
+CHECK_SIZES = ((97, 131), (160, 161), (255, 322))  # height and width: odd ones, because sizes are what graphs get wrong
+TOLERANCE = 1e-3  # of a logit
+AGREEMENT = 0.999  # share of the labels
+MOST_LONG = 1536  # longer side at most, in pixels, of photographs that are scored at their own size
+QUANTIZATIONS = ("static", "dynamic")
+# Activations too: what a convolution returns is rounded after them, where its range is small.
+QUANTIZED_OPERATORS = ["Conv", "MatMul", "Gemm", "Clip", "Relu"]
+FLOAT_CONVOLUTIONS = 3  # the first ones, near the pixels, lose most in int8 and cost least
+
+# RGB images (B, 3, H, W) uint8 -> logits (B, L, H, W) and labels (B, H, W).
+Graph = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.uint8]]]
+
+
+@dataclass
+class ExportConfig:
+    """Options of `scripts/export.py`.
+
+    Attributes:
+        checkpoint: `model.pt` of a run's segmenter.
+        out: the file: .onnx, or .pt2 for torch.export.
+        opset: ONNX's version of its operators, 18 or later.
+        quantize: `static` or `dynamic`: also write `<out>.int8.onnx`, and tell what it loses.
+        images: photographs to check with and to calibrate by, named as for `predict.py`; default: those of the data.
+        data: the data set whose train photographs calibrate, and whose val photographs check, and score where they have
+            masks; default: that of the run the checkpoint lies in.
+        calibration: how many photographs calibrate a static quantisation.
+        limit_images: check and score with the first so many photographs only.
+    """
+
+    checkpoint: str
+    out: str = "model.onnx"
+    opset: int = 18
+    quantize: str | None = None
+    images: str | None = None
+    data: DataConfig | None = None
+    calibration: int = 64
+    limit_images: int | None = None
+
+
+class Material(NamedTuple):
+    """What an export is checked with.
+
+    Attributes:
+        name: how the figures call it.
+        calibrating: photographs to calibrate by.
+        checking: photographs to check with.
+        masks: their true masks; empty if there are none.
+    """
+
+    name: str
+    calibrating: list[Path]
+    checking: list[Path]
+    masks: list[Path]
+
+
+class Deployed(nn.Module):
+    """What is exported: RGB images (B, 3, H, W) uint8 to logits (B, L, H, W) and labels (B, H, W) uint8."""
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        super().__init__()
+        self.network = with_fixed_padding(network).eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalisation is the network's own."""
+        logits = self.network(images)
+        return logits, logits.argmax(dim=1).to(torch.uint8)
+
+
+def export_model(config: ExportConfig) -> dict[str, Any]:
+    """Write a segmenter as a graph, after checking that it computes what the network does.
+
+    Returns:
+        What `compare` tells of the graph, and under `int8` what `score` tells of the quantised one.
+
+    Raises:
+        InputError: for anything wrong with the options, for a missing package, or if the graph computes something else;
+            nothing is written then.
+    """
+    out = Path(config.out)
+    _check(config)
+    segmenter = load_segmenter(config.checkpoint)
+    material = _material(config, segmenter)
+    program = trace(segmenter.model)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+        draft = Path(folder) / out.name
+        if out.suffix == ".pt2":
+            extra = {"wsss.json": json.dumps(_facts(segmenter))}
+            torch.export.save(program, draft, extra_files=extra)
+            figures = compare(segmenter.model, pt2_graph(draft), material.checking)
+        else:
+            write_onnx(program, draft, opset=config.opset)
+            figures = compare(segmenter.model, onnx_graph(draft), material.checking)
+            add_metadata(draft, _facts(segmenter) | {"opset": config.opset, "checked": figures})
+        _log_check(out, draft, figures)
+        if config.quantize is not None:
+            small = draft.with_suffix(".int8.onnx")
+            pixels = (_seen(read_image(path), segmenter) for path in material.calibrating)
+            quantize(draft, small, config.quantize, pixels)
+            figures["int8"] = score(onnx_graph(small), onnx_graph(draft), material, segmenter)
+            facts = {"opset": config.opset, "int8": config.quantize, "checked": figures["int8"]}
+            add_metadata(small, _facts(segmenter) | facts)
+            _log_score(out.with_name(small.name), small, figures["int8"])
+        for file in Path(folder).iterdir():
+            file.replace(out.parent / file.name)
+    return figures
+
+
+def trace(network: SegmentationNetwork) -> ExportedProgram:
+    """The graph of a network, for any batch, height and width (from `SMALLEST` on).
+
+    Raises:
+        InputError: if the network's own code depends on the size.
+    """
+    free = {0: Dim("batch"), 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)}
+    example = torch.zeros(2, 3, *CHECK_SIZES[0], dtype=torch.uint8)
+    try:
+        program = torch.export.export(Deployed(network), (example,), dynamic_shapes={"images": free})
+    except (RuntimeError, ValueError, TypeError, AssertionError, NotImplementedError) as error:
+        reason = first_line(error)
+        raise InputError(f"this network has no graph for all sizes ({reason}); choose another backbone") from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
+    return program
+
+
+def write_onnx(program: ExportedProgram, path: Path, *, opset: int) -> None:
+    """An ONNX file with the input `images` and the outputs `logits` and `labels`.
+
+    Raises:
+        InputError: if torch cannot write this opset.
+    """
+    import onnx
+
+    names = {0: "batch", 2: "height", 3: "width"}
+    with _quiet():
+        try:
+            written = torch.onnx.export(
+                program,
+                opset_version=opset,
+                input_names=["images"],
+                output_names=["logits", "labels"],
+                dynamic_shapes={"images": names},
+                external_data=False,
+                verbose=False,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"opset={opset}: ONNX export failed ({first_line(error)}); try opset=18") from error
+    assert written is not None
+    written.save(path)
+    model = onnx.load(path)
+    if model.opset_import[0].version != opset:
+        raise InputError(f"opset={opset}: torch writes {model.opset_import[0].version} instead; pass that one")
+    for described in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
+        del described.metadata_props[:]  # traces of the code it comes from
+    onnx.save(model, path)
+
+
+def add_metadata(path: Path, facts: Mapping[str, object]) -> None:
+    """Put facts into an ONNX file; what is no text as JSON."""
+    import onnx
+
+    model = onnx.load(path)
+    texts = {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
+    onnx.helper.set_model_props(model, texts)
+    onnx.save(model, path)
+
+
+def quantize(source: Path, target: Path, method: str, pixels: Iterable[NDArray[np.uint8]]) -> None:
+    """Write an ONNX model with convolutions in int8.
+
+    Args:
+        source: the float model.
+        target: file to write.
+        method: `static`: activations have ranges found on `pixels`; `dynamic`: found anew for each image.
+        pixels: batches of images (B, 3, H, W) to calibrate by.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
+
+    convolutions = [node.name for node in onnx.load(source).graph.node if node.op_type == "Conv"]
+    precise = convolutions[:FLOAT_CONVOLUTIONS]
+    with _quiet():
+        if method == "dynamic":
+            quantize_dynamic(source, target, weight_type=QuantType.QUInt8, nodes_to_exclude=precise)
+            return
+        quantize_static(
+            source,
+            target,
+            _Calibration(pixels),
+            op_types_to_quantize=QUANTIZED_OPERATORS,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=precise,
+            per_channel=True,
+            reduce_range=True,  # seven bits of weight: eight overflow on CPUs without int8 dot products
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what exporters tell of their own work, hundreds of lines."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+class _Calibration:
+    """Images as onnxruntime asks for them."""
+
+    def __init__(self, pixels: Iterable[NDArray[np.uint8]]) -> None:
+        self.pixels = iter(pixels)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """The input of the next run, None at the end."""
+        images = next(self.pixels, None)
+        return None if images is None else {"images": images}
+
+
+def onnx_graph(path: Path) -> Graph:
+    """An ONNX file as a function."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["logits", "labels"], {"images": images})
+
+
+def pt2_graph(path: Path) -> Graph:
+    """A file of torch.export as a function."""
+    module = torch.export.load(path).module()
+
+    @torch.inference_mode()
+    def graph(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        logits, labels = module(torch.from_numpy(images))
+        return logits.numpy(), labels.numpy()
+
+    return graph
+
+
+def compare(network: SegmentationNetwork, graph: Graph, photographs: Sequence[Path]) -> dict[str, Any]:
+    """Hold a graph against its network on photographs at `CHECK_SIZES`, in batches of one, two, three.
+
+    Returns:
+        `difference`, the largest of a logit; `agreement`, share of equal labels; `sizes`.
+
+    Raises:
+        InputError: if they differ by more than `TOLERANCE` or `AGREEMENT` allow.
+    """
+    difference, equal = 0.0, []
+    for number, (height, width) in enumerate(CHECK_SIZES, start=1):
+        chosen = [photographs[i % len(photographs)] for i in range(number)]
+        images = np.concatenate([_pixels(read_image(path).resize((width, height))) for path in chosen])
+        logits, labels = graph(images)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(images)).numpy()
+        difference = max(difference, float(np.abs(logits - expected).max()))
+        equal.append((labels == expected.argmax(axis=1)).ravel())
+    agreement = float(np.concatenate(equal).mean())
+    if not (difference <= TOLERANCE and agreement >= AGREEMENT):
+        told = f"logits by up to {difference:.1e}, {1 - agreement:.2%} of the labels"
+        raise InputError(f"the graph differs from its network ({told}); another opset or backbone may do")
+    return {"difference": difference, "agreement": agreement, "sizes": [f"{h}×{w}" for h, w in CHECK_SIZES]}
+
+
+def score(small: Graph, full: Graph, material: Material, segmenter: Segmenter) -> dict[str, Any]:
+    """What a quantised graph loses against the full one, on photographs as the segmenter sees them.
+
+    Returns:
+        `agreement`, share of equal labels; `seconds` and `float_seconds` an image; `data` and `images`, what it was
+        measured on; with true masks also `miou` and `float_miou` in percent, and their difference `miou_loss`.
+    """
+    num_labels = len(segmenter.classes) + 1
+    seconds, confusion = np.zeros(2), np.zeros((2, num_labels, num_labels + 1), np.int64)
+    equal = pixels = 0
+    for number, path in enumerate(follow(material.checking, "scoring")):
+        image = read_image(path)
+        seen, label_maps = _seen(image, segmenter), []
+        for which, graph in enumerate((small, full)):
+            start = time.perf_counter()
+            logits, _ = graph(seen)
+            seconds[which] += time.perf_counter() - start
+            label_maps.append(grown_labels(torch.from_numpy(logits), (image.height, image.width))[0].numpy())
+        equal += int((label_maps[0] == label_maps[1]).sum())
+        pixels += label_maps[0].size
+        if material.masks:
+            truth = read_mask(material.masks[number])
+            confusion += [confusion_matrix(truth, labels, num_labels) for labels in label_maps]
+    own, float_own = (seconds / len(material.checking)).round(4).tolist()
+    figures = {"agreement": equal / pixels, "seconds": own, "float_seconds": float_own}
+    if material.masks:
+        miou, float_miou = (100 * float(iou(counts).mean) for counts in confusion)
+        figures |= {"miou": miou, "float_miou": float_miou, "miou_loss": float_miou - miou}
+    return figures | {"data": material.name, "images": len(material.checking)}
+
+
+def _check(config: ExportConfig) -> None:
+    is_onnx = config.out.endswith(".onnx")
+    require(config, "out", lambda out: is_onnx or out.endswith(".pt2"), "a name that ends in .onnx or .pt2")
+    require(config, "quantize", lambda method: method in QUANTIZATIONS, f"one of {', '.join(QUANTIZATIONS)}")
+    require(config, "quantize", lambda _: is_onnx, "none, or an out that ends in .onnx")
+    require(config, "opset", lambda opset: opset >= 18, "at least 18")
+    for name in ("calibration", "limit_images"):
+        require(config, name, lambda number: number >= 1, "at least 1")
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if is_onnx and missing:
+        raise InputError(f"ONNX needs `pip install {' '.join(missing)}` (the extra onnx); or pass out=<name>.pt2")
+
+
+def _material(config: ExportConfig, segmenter: Segmenter) -> Material:
+    """Photographs of `images`, of `data`, or of the run that the checkpoint lies in."""
+    if config.images is not None:
+        _, found = find_photographs(config.images, Path(config.out))
+        paths = [photo.path for photo in found]
+        material = Material(config.images, _spread(paths, config.calibration), paths[: config.limit_images], [])
+    else:
+        material = _material_of_data(config, segmenter)
+    for path in (*material.calibrating, *material.checking):
+        image_size(path)  # tells early of what is no photograph
+    return material
+
+
+def _material_of_data(config: ExportConfig, segmenter: Segmenter) -> Material:
+    data = config.data or _data_of_run(Path(config.checkpoint))
+    description = describe(
+        data.root,
+        name=data.name,
+        classes=data.classes,
+        labels=data.labels,
+        image_folder=data.image_folder,
+        mask_folder=data.mask_folder,
+        val_share=data.val_share,
+        split_seed=data.split_seed,
+    )
+    train, val = (read_split(description, split) for split in (data.train, data.val))
+    val = val[: config.limit_images]
+    masks = []
+    if description.has_masks(val):
+        if list(description.classes) != segmenter.classes:
+            names = f"{', '.join(description.classes)}, the model's are {', '.join(segmenter.classes)}"
+            raise InputError(
+                f"data.root={data.root}: its classes are {names}; pass the model's data, or images=<photos>"
+            )
+        check_masks(description, val, description.root / description.mask_folder)
+        masks = [description.mask_path(image_id) for image_id in val]
+    calibrating = [description.image_path(image_id) for image_id in _spread(train, config.calibration)]
+    checking = [description.image_path(image_id) for image_id in val]
+    return Material(f"{description.name} {data.val}", calibrating, checking, masks)
+
+
+def _data_of_run(checkpoint: Path) -> DataConfig:
+    folder = checkpoint.resolve().parents[1]
+    if not (folder / "config.yaml").is_file():
+        raise InputError(f"{checkpoint}: lies in no run, whose photographs would serve; pass images=<photographs>")
+    return open_run(folder).config.data
+
+
+def _spread(items: Sequence[T], number: int) -> list[T]:
+    """So many items, evenly spaced."""
+    chosen = np.linspace(0, len(items) - 1, min(number, len(items))).round().astype(int)
+    return [items[i] for i in chosen]
+
+
+def _facts(segmenter: Segmenter) -> dict[str, object]:
+    """What whoever has the file alone must know."""
+    return {
+        "input": f"images: RGB, uint8, (batch, 3, height, width), sides of {SMALLEST} or more; normalised inside",
+        "outputs": "logits: float32, (batch, labels, height, width); labels: uint8, (batch, height, width)",
+        "labels": ["background", *segmenter.classes],
+        "palette": segmenter.palette.tolist(),
+        "resize_long": segmenter.inference.resize_long,
+        "protocol": segmenter.protocol,
+        "wsss": wsss.__version__,
+    }
+
+
+def _seen(image: Image.Image, segmenter: Segmenter) -> NDArray[np.uint8]:
+    """A photograph at the size the segmenter sees it, (1, 3, H, W); at most `MOST_LONG` where that is its own."""
+    return _pixels(eval_transform(segmenter.inference.resize_long or min(max(image.size), MOST_LONG))(image))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """(1, 3, H, W)."""
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)[None])
+
+
+def _log_check(out: Path, file: Path, figures: Mapping[str, Any]) -> None:
+    log.info(
+        "%s: %.1f MB; at %s logits within %.1e of torch's, %.3f %% of the labels equal",
+        out,
+        file.stat().st_size / 1e6,
+        ", ".join(figures["sizes"]),
+        figures["difference"],
+        100 * figures["agreement"],
+    )
+
+
+def _log_score(out: Path, file: Path, figures: Mapping[str, Any]) -> None:
+    scored = "no masks to score against"
+    if "miou" in figures:
+        scored = "mIoU {miou:.1f}, in float {float_miou:.1f}: {miou_loss:.1f} lost".format(**figures)
+    log.info(
+        "%s: %.1f MB; on %s, %d images: %.2f %% of the labels equal, %s; %.3f s an image, in float %.3f",
+        out,
+        file.stat().st_size / 1e6,
+        figures["data"],
+        figures["images"],
+        100 * figures["agreement"],
+        scored,
+        figures["seconds"],
+        figures["float_seconds"],
+    )
