@@ -9,10 +9,11 @@ from omegaconf.errors import OmegaConfBaseException
 from tests.pipeline.conftest import EXPERIMENTS, REPOSITORY, compose_config
 from wsss.pipeline.architecture import architecture, check_architecture
 
+ROOTS = {path.parent for path in (REPOSITORY / "conf").glob("*/config.yaml")}  # of scripts with options of their own
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in (REPOSITORY / "conf").glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "explain")
+    if path.parent.name != "experiment" and path.parent not in ROOTS
 )
 
 
