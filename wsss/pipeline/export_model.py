@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,7 +25,7 @@ from wsss.data import check_masks, describe, eval_transform, read_mask, read_spl
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, Segmenter, grown_labels, load_segmenter
-from wsss.models.same_padding import with_fixed_padding
+from wsss.models.fixed_padding import with_fixed_padding
 from wsss.models.weights import first_line
 from wsss.photographs import image_size, read_image
 from wsss.pipeline.config import DataConfig
@@ -123,25 +124,37 @@ def export_model(config: ExportConfig) -> dict[str, Any]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         draft = Path(folder) / out.name
-        if out.suffix == ".pt2":
-            extra = {"wsss.json": json.dumps(_facts(segmenter))}
-            torch.export.save(program, draft, extra_files=extra)
-            figures = compare(segmenter.model, pt2_graph(draft), material.checking)
-        else:
-            write_onnx(program, draft, opset=config.opset)
-            figures = compare(segmenter.model, onnx_graph(draft), material.checking)
-            add_metadata(draft, _facts(segmenter) | {"opset": config.opset, "checked": figures})
+        write = _write_pt2 if out.suffix == ".pt2" else partial(_write_onnx, opset=config.opset)
+        figures = write(program, draft, segmenter, material)
         _log_check(out, draft, figures)
         if config.quantize is not None:
             small = draft.with_suffix(".int8.onnx")
-            pixels = (_seen(read_image(path), segmenter) for path in material.calibrating)
-            quantize(draft, small, config.quantize, pixels)
-            figures["int8"] = score(onnx_graph(small), onnx_graph(draft), material, segmenter)
-            facts = {"opset": config.opset, "int8": config.quantize, "checked": figures["int8"]}
-            add_metadata(small, _facts(segmenter) | facts)
+            figures["int8"] = _write_int8(draft, small, config.quantize, segmenter, material)
             _log_score(out.with_name(small.name), small, figures["int8"])
         for file in Path(folder).iterdir():
             file.replace(out.parent / file.name)
+    return figures
+
+
+def _write_pt2(program: ExportedProgram, path: Path, segmenter: Segmenter, material: Material) -> dict[str, Any]:
+    torch.export.save(program, path, extra_files={"wsss.json": json.dumps(_facts(segmenter))})
+    return compare(segmenter.model, pt2_graph(path), material.checking)
+
+
+def _write_onnx(
+    program: ExportedProgram, path: Path, segmenter: Segmenter, material: Material, *, opset: int
+) -> dict[str, Any]:
+    write_onnx(program, path, opset=opset)
+    figures = compare(segmenter.model, onnx_graph(path), material.checking)
+    add_metadata(path, _facts(segmenter) | {"opset": opset, "checked": figures})
+    return figures
+
+
+def _write_int8(full: Path, path: Path, method: str, segmenter: Segmenter, material: Material) -> dict[str, Any]:
+    pixels = (_seen(read_image(photograph), segmenter) for photograph in material.calibrating)
+    quantize(full, path, method, pixels)
+    figures = score(onnx_graph(path), onnx_graph(full), material, segmenter)
+    add_metadata(path, _facts(segmenter) | {"int8": method, "checked": figures})
     return figures
 
 
@@ -154,7 +167,12 @@ def trace(network: SegmentationNetwork) -> ExportedProgram:
     free = {0: Dim("batch"), 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)}
     example = torch.zeros(2, 3, *CHECK_SIZES[0], dtype=torch.uint8)
     try:
-        program = torch.export.export(Deployed(network), (example,), dynamic_shapes={"images": free})
+        program = torch.export.export(
+            Deployed(network),
+            (example,),
+            dynamic_shapes={"images": free},
+            prefer_deferred_runtime_asserts_over_guards=True,  # some that always hold are too hard for it to prove
+        )
     except (RuntimeError, ValueError, TypeError, AssertionError, NotImplementedError) as error:
         reason = first_line(error)
         raise InputError(f"this network has no graph for all sizes ({reason}); choose another backbone") from error
@@ -292,11 +310,15 @@ def compare(network: SegmentationNetwork, graph: Graph, photographs: Sequence[Pa
     Raises:
         InputError: if they differ by more than `TOLERANCE` or `AGREEMENT` allow.
     """
+    remedy = "choose another backbone or opset"
     difference, equal = 0.0, []
     for number, (height, width) in enumerate(CHECK_SIZES, start=1):
         chosen = [photographs[i % len(photographs)] for i in range(number)]
         images = np.concatenate([_pixels(read_image(path).resize((width, height))) for path in chosen])
-        logits, labels = graph(images)
+        try:
+            logits, labels = graph(images)
+        except Exception as error:  # each runtime has its own
+            raise InputError(f"the graph fails at {height} × {width} pixels ({first_line(error)}); {remedy}") from error
         with torch.inference_mode():
             expected = network(torch.from_numpy(images)).numpy()
         difference = max(difference, float(np.abs(logits - expected).max()))
@@ -304,7 +326,7 @@ def compare(network: SegmentationNetwork, graph: Graph, photographs: Sequence[Pa
     agreement = float(np.concatenate(equal).mean())
     if not (difference <= TOLERANCE and agreement >= AGREEMENT):
         told = f"logits by up to {difference:.1e}, {1 - agreement:.2%} of the labels"
-        raise InputError(f"the graph differs from its network ({told}); another opset or backbone may do")
+        raise InputError(f"the graph differs from its network ({told}); {remedy}")
     return {"difference": difference, "agreement": agreement, "sizes": [f"{h}×{w}" for h, w in CHECK_SIZES]}
 
 
