@@ -99,7 +99,7 @@ def call_of(case: str, mode: str, variant: str, options: argparse.Namespace) -> 
         return output["out"] if isinstance(output, dict) else output
 
     if mode == "inference":
-        network = fold_batch_norm(network, images[:1]) if variant == "wsss" else network.eval()
+        network = fold_batch_norm(network, images[:1, :, :64, :64]) if variant == "wsss" else network.eval()
 
         @torch.inference_mode()
         def label() -> object:

@@ -156,7 +156,7 @@ def test_photographs_are_those_of_the_run_of_the_checkpoint(
         ({"opset": 9}, "opset=9: expected at least 18"),
         ({"calibration": 0}, "calibration=0"),
         ({"checkpoint": "nowhere.pt"}, r"nowhere\.pt: no such model"),
-        ({"images": None}, r"lies in no run, whose photographs would serve; pass images="),
+        ({"images": None}, r"lies in no run, whose photographs would serve; pass data.root="),
         ({"images": "nowhere"}, "images=nowhere: no such photograph"),
     ],
 )

@@ -213,10 +213,21 @@ def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.S
     )
 
 
+class _ChannelwiseConv(nn.Conv2d):
+    """A 3×3 convolution of each channel alone; CPUs run dilated ones up to three times faster channels first."""
+
+    def __init__(self, channels: int, rate: int) -> None:
+        super().__init__(channels, channels, 3, padding=rate, dilation=rate, groups=channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.contiguous() if self.dilation[0] > 1 else x)
+
+
 def _separate(head: nn.Module) -> None:
     """Replace each 3×3 convolution by one of every channel alone and a 1×1 one."""
     for name, conv in list(head.named_modules()):
         if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
-            rate, width = conv.dilation[0], conv.in_channels
-            alone = nn.Conv2d(width, width, 3, padding=rate, dilation=rate, groups=width, bias=False)
-            head.set_submodule(name, nn.Sequential(alone, nn.Conv2d(width, conv.out_channels, 1, bias=False)))
+            alone = _ChannelwiseConv(conv.in_channels, conv.dilation[0])
+            head.set_submodule(
+                name, nn.Sequential(alone, nn.Conv2d(conv.in_channels, conv.out_channels, 1, bias=False))
+            )

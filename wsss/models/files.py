@@ -82,7 +82,10 @@ def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:
         is_known = content["format"] <= FORMAT
         file = _of_content(content) if is_known else None
     except _NO_MODEL as error:
-        raise InputError(f"{path}: not a whole model file; delete {path.parent} and train it again") from error
+        raise InputError(
+            f"{path}: not a whole model file of wsss; name another or, "
+            f"if it is a run's, delete {path.parent} and run again"
+        ) from error
     if file is None:
         known = f"this version of wsss reads up to {FORMAT}"
         raise InputError(f"{path}: a model file of format {content['format']}, {known}; install a newer one")

@@ -23,7 +23,7 @@ def fold_batch_norm(network: Network, example: Tensor) -> Network:
         example: an input of `network`; its output is a tensor or a dict of tensors.
 
     Returns:
-        A copy in evaluation mode, without parameter gradients.
+        A copy in evaluation mode, without parameter gradients, its weights channels last in memory as images are.
     """
     plain = copy.deepcopy(network).eval().requires_grad_(False)
     folded = copy.deepcopy(plain)
@@ -34,7 +34,7 @@ def fold_batch_norm(network: Network, example: Tensor) -> Network:
             torch.allclose(after, before, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
             for before, after in zip(_tensors(plain(example)), _tensors(folded(example)), strict=True)
         )
-    return folded if is_equal else plain
+    return nn.utils.convert_conv2d_weight_memory_format(folded if is_equal else plain, torch.channels_last)
 
 
 def _pairs(network: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, str]]:

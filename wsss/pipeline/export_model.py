@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -62,7 +62,7 @@ class ExportConfig:
         quantize: `static` or `dynamic`: also write `<out>.int8.onnx`, and tell what it loses.
         images: photographs to check with and to calibrate by, named as for `predict.py`; default: those of the data.
         data: the data set whose train photographs calibrate, and whose val photographs check, and score where they have
-            masks; default: that of the run the checkpoint lies in.
+            masks; without a root: that of the run the checkpoint lies in.
         calibration: how many photographs calibrate a static quantisation.
         limit_images: check and score with the first so many photographs only.
     """
@@ -72,7 +72,7 @@ class ExportConfig:
     opset: int = 18
     quantize: str | None = None
     images: str | None = None
-    data: DataConfig | None = None
+    data: DataConfig = field(default_factory=lambda: DataConfig(root=""))
     calibration: int = 64
     limit_images: int | None = None
 
@@ -388,7 +388,7 @@ def _material(config: ExportConfig, segmenter: Segmenter) -> Material:
 
 
 def _material_of_data(config: ExportConfig, segmenter: Segmenter) -> Material:
-    data = config.data or _data_of_run(Path(config.checkpoint))
+    data = config.data if config.data.root else _data_of_run(Path(config.checkpoint))
     description = describe(
         data.root,
         name=data.name,
@@ -418,7 +418,10 @@ def _material_of_data(config: ExportConfig, segmenter: Segmenter) -> Material:
 def _data_of_run(checkpoint: Path) -> DataConfig:
     folder = checkpoint.resolve().parents[1]
     if not (folder / "config.yaml").is_file():
-        raise InputError(f"{checkpoint}: lies in no run, whose photographs would serve; pass images=<photographs>")
+        raise InputError(
+            f"{checkpoint}: lies in no run, whose photographs would serve; "
+            "pass data.root=<data set> or images=<photographs>"
+        )
     return open_run(folder).config.data
 
 
