@@ -21,6 +21,7 @@ SCRIPTS = (
     "make_masks",
     "train_seg",
     "evaluate",
+    "export",
     "report",
     "run_pipeline",
     "summarize",
