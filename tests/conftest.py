@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.segmenters import save_small_segmenter
+
 GOLDEN = Path(__file__).parent / "golden"
 
 torch.set_num_threads(1)
@@ -27,6 +29,14 @@ def golden() -> Callable[[str], dict[str, np.ndarray]]:
             return dict(file)
 
     return load
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of a small segmenter, in a folder of its own."""
+    path = tmp_path_factory.mktemp("model") / "model.pt"
+    save_small_segmenter(path)
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -10,18 +10,11 @@ import torch
 from PIL import Image
 
 import wsss
-from tests.segmenters import CLASSES, PROTOCOL, save_small_segmenter, small_network
+from tests.segmenters import CLASSES, PROTOCOL, small_network
 from wsss.errors import InputError
 from wsss.labels import palette
 from wsss.models import Inference, Segmenter
 from wsss.models.files import FORMAT, read_model, save_model
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.pt"
-    save_small_segmenter(path)
-    return path
 
 
 @pytest.fixture(scope="module")

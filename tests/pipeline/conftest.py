@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,15 @@ from wsss.pipeline.config import Config
 from wsss.pipeline.run import Run
 
 REPOSITORY = Path(__file__).parents[2]
+# Options of a training in seconds.
+SMALL = (
+    "recam=none",
+    "backbone=resnet18",
+    "backbone.weights=none",
+    "limit_images=4",
+    "segmenter.batch_size=2",
+    "segmenter.init=imagenet",
+)
 EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "conf" / "experiment").glob("*.yaml"))
 
 
@@ -31,6 +41,17 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         return Run(compose_config("experiment=smoke", *common, *overrides))
 
     return make
+
+
+@pytest.fixture
+def own_masks(make_run: Callable[..., Run], tmp_path: Path) -> Path:
+    """True masks of the train images of a small run, in a folder from elsewhere."""
+    run = make_run(*SMALL)
+    folder = tmp_path / "corrected"
+    folder.mkdir()
+    for image_id in run.train_ids:
+        shutil.copy(run.data.mask_path(image_id), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from wsss.errors import InputError
 from wsss.models import SegmentationNetwork, load_segmenter
 from wsss.pipeline import export_model as module
 from wsss.pipeline.config import DataConfig
-from wsss.pipeline.export_model import ExportConfig, export_model, onnx_graph, pt2_graph
+from wsss.pipeline.export_model import ExportConfig, export_model
+from wsss.pipeline.graphs import onnx_graph, pt2_graph
 from wsss.pipeline.run import Run
 
 NETWORKS = ("deeplab_v3plus",)
@@ -44,13 +45,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "train.txt").write_text("0\n1")
     (root / "val.txt").write_text("2\n3")
     return root
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.pt"
-    save_small_segmenter(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pipeline.test_train_segmenter import SMALL
+from tests.pipeline.conftest import SMALL
 from wsss.data import read_mask, save_mask
 from wsss.errors import InputError
 from wsss.models import load_segmenter
@@ -19,17 +18,6 @@ from wsss.pipeline.guards import LossGuard, PredictionGuard, check_masks_teach
 from wsss.pipeline.run import Run
 from wsss.pipeline.train_segmenter import mask_lesson, train_segmenter
 from wsss.tasks import SegmenterTask
-
-
-@pytest.fixture
-def own_masks(make_run: Callable[..., Run], tmp_path: Path) -> Path:
-    """Masks of the train images, to be spoilt."""
-    run = make_run(*SMALL)
-    folder = tmp_path / "masks"
-    folder.mkdir()
-    for image_id in run.train_ids:
-        shutil.copy(run.data.mask_path(image_id), folder)
-    return folder
 
 
 def fill(folder: Path, value: int) -> None:
@@ -55,7 +43,7 @@ def test_masks_that_teach_nothing_are_refused_before_training(
     make_run: Callable[..., Run], own_masks: Path, value: int, says: str
 ) -> None:
     fill(own_masks, value)
-    with pytest.raises(InputError, match=rf"masks: .*{says}.*; look at the files"):
+    with pytest.raises(InputError, match=rf"corrected: .*{says}.*; look at the files"):
         train(make_run, own_masks)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.segmenters import CLASSES, PROTOCOL, save_small_segmenter
+from tests.segmenters import CLASSES, PROTOCOL
 from wsss.data import palette, read_mask
 from wsss.errors import InputError
 from wsss.masks import CRFParams, dense_crf
@@ -26,13 +26,6 @@ from wsss.pipeline.predict import PredictConfig, find_photographs, predict_image
 from wsss.pipeline.predictions import predict, with_inference
 
 LOAD = cache(module.load_segmenter)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.pt"
-    save_small_segmenter(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """Rounds of self-training."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.pipeline.test_train_segmenter import SMALL
+from tests.pipeline.conftest import SMALL
 from wsss.data import read_mask
 from wsss.pipeline.run import Run
 from wsss.pipeline.self_training import train_segmenters
@@ -15,20 +14,10 @@ from wsss.pipeline.self_training import train_segmenters
 ROUNDS = ("segmenter.self_training.rounds=2", "segmenter.self_training.scales=[1.0]")
 
 
-@pytest.fixture
-def masks(make_run: Callable[..., Run], tmp_path: Path) -> Path:
-    run = make_run(*SMALL)
-    folder = tmp_path / "masks"
-    folder.mkdir()
-    for image_id in run.train_ids:
-        shutil.copy(run.data.mask_path(image_id), folder)
-    return folder
-
-
 def test_each_round_labels_the_train_images_within_their_classes_and_is_scored(
-    make_run: Callable[..., Run], masks: Path
+    make_run: Callable[..., Run], own_masks: Path
 ) -> None:
-    run = make_run(*SMALL, *ROUNDS, f"segmenter.masks={masks}", "segmenter.self_training.min_change=0")
+    run = make_run(*SMALL, *ROUNDS, f"segmenter.masks={own_masks}", "segmenter.self_training.min_change=0")
     train_segmenters(run)
     results = run.write_results()
     for number in (1, 2):
@@ -42,17 +31,17 @@ def test_each_round_labels_the_train_images_within_their_classes_and_is_scored(
 
 
 def test_rounds_end_when_the_masks_have_settled(
-    make_run: Callable[..., Run], masks: Path, caplog: pytest.LogCaptureFixture
+    make_run: Callable[..., Run], own_masks: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = make_run(*SMALL, *ROUNDS, f"segmenter.masks={masks}", "segmenter.self_training.min_change=1")
+    run = make_run(*SMALL, *ROUNDS, f"segmenter.masks={own_masks}", "segmenter.self_training.min_change=1")
     with caplog.at_level("INFO"):
         train_segmenters(run)
     assert "the masks have settled" in caplog.text
     assert not (run.folder / "segmenter_round1").exists()
 
 
-def test_more_rounds_later_keep_those_there_are(make_run: Callable[..., Run], masks: Path) -> None:
-    options = (*SMALL, f"segmenter.masks={masks}", "segmenter.self_training.scales=[1.0]")
+def test_more_rounds_later_keep_those_there_are(make_run: Callable[..., Run], own_masks: Path) -> None:
+    options = (*SMALL, f"segmenter.masks={own_masks}", "segmenter.self_training.scales=[1.0]")
     train_segmenters(make_run(*options))
     first = make_run(*options).folder / "segmenter" / "model.pt"
     before = first.stat().st_mtime_ns

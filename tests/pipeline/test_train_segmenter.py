@@ -1,12 +1,12 @@
 """The segmenter, trained on masks from elsewhere."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.pipeline.conftest import SMALL
 from wsss.data import read_mask, save_mask
 from wsss.errors import InputError
 from wsss.pipeline.export_masks import export_masks
@@ -15,33 +15,13 @@ from wsss.pipeline.train_segmenter import mask_lesson, segmenter_step, train_seg
 from wsss.pipeline.training import EpochLines
 from wsss.tasks import MovingAverage
 
-SMALL = (
-    "recam=none",
-    "backbone=resnet18",
-    "backbone.weights=none",
-    "limit_images=4",
-    "segmenter.batch_size=2",
-    "segmenter.init=imagenet",
-)
-
-
-@pytest.fixture
-def masks(make_run: Callable[..., Run], tmp_path: Path) -> Path:
-    """The truth of the train images, as if they had been corrected."""
-    run = make_run(*SMALL)
-    folder = tmp_path / "corrected"
-    folder.mkdir()
-    for image_id in run.train_ids:
-        shutil.copy(run.data.mask_path(image_id), folder)
-    return folder
-
 
 def test_a_segmenter_trains_on_given_masks_alone_and_says_so(
-    make_run: Callable[..., Run], masks: Path, tmp_path: Path
+    make_run: Callable[..., Run], own_masks: Path, tmp_path: Path
 ) -> None:
-    run = make_run(*SMALL, f"segmenter.masks={masks}")
+    run = make_run(*SMALL, f"segmenter.masks={own_masks}")
     step = train_segmenter(run, mask_lesson(run))
-    assert step.protocols["segmenter/val_miou"]["trained_on"] == str(masks)
+    assert step.protocols["segmenter/val_miou"]["trained_on"] == str(own_masks)
     assert step.is_finished
     assert "segmenter/val_miou" in run.write_results()
     prediction = step.folder / "predictions" / f"{run.val_ids[0]}.png"
@@ -52,20 +32,20 @@ def test_a_segmenter_trains_on_given_masks_alone_and_says_so(
 
 
 def test_what_the_masks_show_is_part_of_the_step_and_where_they_lie_is_not(
-    make_run: Callable[..., Run], masks: Path
+    make_run: Callable[..., Run], own_masks: Path
 ) -> None:
-    run = make_run(*SMALL, f"segmenter.masks={masks}")
+    run = make_run(*SMALL, f"segmenter.masks={own_masks}")
     before = segmenter_step(run, mask_lesson(run)).fingerprint
-    masks = masks.rename(masks.with_name("moved"))
-    run = make_run(*SMALL, f"segmenter.masks={masks}")
+    moved = own_masks.rename(own_masks.with_name("moved"))
+    run = make_run(*SMALL, f"segmenter.masks={moved}")
     assert segmenter_step(run, mask_lesson(run)).fingerprint == before
-    path = masks / f"{run.train_ids[0]}.png"
+    path = moved / f"{run.train_ids[0]}.png"
     save_mask(path, np.zeros_like(read_mask(path)))
     assert segmenter_step(run, mask_lesson(run)).fingerprint != before
 
 
-def test_masks_from_elsewhere_do_not_concern_the_twin(make_run: Callable[..., Run], masks: Path) -> None:
-    plain, given = (make_run(*SMALL, *masks_of) for masks_of in ((), (f"segmenter.masks={masks}",)))
+def test_masks_from_elsewhere_do_not_concern_the_twin(make_run: Callable[..., Run], own_masks: Path) -> None:
+    plain, given = (make_run(*SMALL, *masks_of) for masks_of in ((), (f"segmenter.masks={own_masks}",)))
     plain_step, given_step = (segmenter_step(run, true_lesson(run)) for run in (plain, given))
     assert plain_step.fingerprint == given_step.fingerprint
     assert "masks" not in plain_step.settings["segmenter"]
@@ -80,10 +60,10 @@ def test_masks_from_elsewhere_do_not_concern_the_twin(make_run: Callable[..., Ru
     ],
 )
 def test_faulty_masks_are_named_before_training(
-    make_run: Callable[..., Run], masks: Path, fault: str, message: str
+    make_run: Callable[..., Run], own_masks: Path, fault: str, message: str
 ) -> None:
-    run = make_run(*SMALL, f"segmenter.masks={masks}")
-    path = masks / f"{run.train_ids[-1]}.png"
+    run = make_run(*SMALL, f"segmenter.masks={own_masks}")
+    path = own_masks / f"{run.train_ids[-1]}.png"
     if fault == "missing":
         path.unlink()
     else:
@@ -96,7 +76,7 @@ def test_faulty_masks_are_named_before_training(
 
 
 def test_an_interrupted_training_goes_on_with_its_moving_average(
-    make_run: Callable[..., Run], masks: Path, monkeypatch: pytest.MonkeyPatch
+    make_run: Callable[..., Run], own_masks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updates: list[int] = []
     ends: list[int] = []
@@ -114,7 +94,7 @@ def test_an_interrupted_training_goes_on_with_its_moving_average(
 
     monkeypatch.setattr(MovingAverage, "_update", record)
     monkeypatch.setattr(EpochLines, "on_train_epoch_end", interrupt)
-    run = make_run(*SMALL, f"segmenter.masks={masks}", "segmenter.ema_decay=0.9", "segmenter.epochs=2")
+    run = make_run(*SMALL, f"segmenter.masks={own_masks}", "segmenter.ema_decay=0.9", "segmenter.epochs=2")
     with pytest.raises(RuntimeError, match="power cut"):
         train_segmenter(run, mask_lesson(run))
     before = max(updates)

@@ -5,9 +5,7 @@ import json
 import logging
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,38 +15,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 import wsss
-from wsss.data import check_masks, describe, eval_transform, read_mask, read_split
+from wsss.data import check_masks, eval_transform, read_mask, read_split
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, Segmenter, grown_labels, load_segmenter
-from wsss.models.fixed_padding import with_fixed_padding
 from wsss.models.weights import first_line
 from wsss.photographs import image_size, read_image
 from wsss.pipeline.config import DataConfig
+from wsss.pipeline.graphs import SMALLEST, Graph, add_metadata, onnx_graph, pt2_graph, quantize, trace, write_onnx
 from wsss.pipeline.options import require
 from wsss.pipeline.predict import find_photographs
-from wsss.pipeline.run import open_run
+from wsss.pipeline.run import describe_data, open_run
 from wsss.prepare.progress import follow
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SMALLEST = 64  # sides in pixels from which on a graph holds
 CHECK_SIZES = ((97, 131), (160, 161), (255, 322))  # height and width: odd ones, because sizes are what graphs get wrong
 TOLERANCE = 1e-3  # of a logit
 AGREEMENT = 0.999  # share of the labels
 MOST_LONG = 1536  # longer side at most, in pixels, of photographs that are scored at their own size
 QUANTIZATIONS = ("static", "dynamic")
-# Activations too: what a convolution returns is rounded after them, where its range is small.
-QUANTIZED_OPERATORS = ["Conv", "MatMul", "Gemm", "Clip", "Relu"]
-FLOAT_CONVOLUTIONS = 3  # the first ones, near the pixels, lose most in int8 and cost least
-
-# RGB images (B, 3, H, W) uint8 -> logits (B, L, H, W) and labels (B, H, W).
-Graph = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.uint8]]]
 
 
 @dataclass
@@ -91,19 +81,6 @@ class Material(NamedTuple):
     calibrating: list[Path]
     checking: list[Path]
     masks: list[Path]
-
-
-class Deployed(nn.Module):
-    """What is exported: RGB images (B, 3, H, W) uint8 to logits (B, L, H, W) and labels (B, H, W) uint8."""
-
-    def __init__(self, network: SegmentationNetwork) -> None:
-        super().__init__()
-        self.network = with_fixed_padding(network).eval().requires_grad_(False)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalisation is the network's own."""
-        logits = self.network(images)
-        return logits, logits.argmax(dim=1).to(torch.uint8)
 
 
 def export_model(config: ExportConfig) -> dict[str, Any]:
@@ -156,149 +133,6 @@ def _write_int8(full: Path, path: Path, method: str, segmenter: Segmenter, mater
     figures = score(onnx_graph(path), onnx_graph(full), material, segmenter)
     add_metadata(path, _facts(segmenter) | {"int8": method, "checked": figures})
     return figures
-
-
-def trace(network: SegmentationNetwork) -> ExportedProgram:
-    """The graph of a network, for any batch, height and width (from `SMALLEST` on).
-
-    Raises:
-        InputError: if the network's own code depends on the size.
-    """
-    free = {0: Dim("batch"), 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)}
-    example = torch.zeros(2, 3, *CHECK_SIZES[0], dtype=torch.uint8)
-    try:
-        program = torch.export.export(
-            Deployed(network),
-            (example,),
-            dynamic_shapes={"images": free},
-            prefer_deferred_runtime_asserts_over_guards=True,  # some that always hold are too hard for it to prove
-        )
-    except (RuntimeError, ValueError, TypeError, AssertionError, NotImplementedError) as error:
-        reason = first_line(error)
-        raise InputError(f"this network has no graph for all sizes ({reason}); choose another backbone") from error
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of this machine
-    return program
-
-
-def write_onnx(program: ExportedProgram, path: Path, *, opset: int) -> None:
-    """An ONNX file with the input `images` and the outputs `logits` and `labels`.
-
-    Raises:
-        InputError: if torch cannot write this opset.
-    """
-    import onnx
-
-    names = {0: "batch", 2: "height", 3: "width"}
-    with _quiet():
-        try:
-            written = torch.onnx.export(
-                program,
-                opset_version=opset,
-                input_names=["images"],
-                output_names=["logits", "labels"],
-                dynamic_shapes={"images": names},
-                external_data=False,
-                verbose=False,
-            )
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"opset={opset}: ONNX export failed ({first_line(error)}); try opset=18") from error
-    assert written is not None
-    written.save(path)
-    model = onnx.load(path)
-    if model.opset_import[0].version != opset:
-        raise InputError(f"opset={opset}: torch writes {model.opset_import[0].version} instead; pass that one")
-    for described in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
-        del described.metadata_props[:]  # traces of the code it comes from
-    onnx.save(model, path)
-
-
-def add_metadata(path: Path, facts: Mapping[str, object]) -> None:
-    """Put facts into an ONNX file; what is no text as JSON."""
-    import onnx
-
-    model = onnx.load(path)
-    texts = {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
-    onnx.helper.set_model_props(model, texts)
-    onnx.save(model, path)
-
-
-def quantize(source: Path, target: Path, method: str, pixels: Iterable[NDArray[np.uint8]]) -> None:
-    """Write an ONNX model with convolutions in int8.
-
-    Args:
-        source: the float model.
-        target: file to write.
-        method: `static`: activations have ranges found on `pixels`; `dynamic`: found anew for each image.
-        pixels: batches of images (B, 3, H, W) to calibrate by.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
-
-    convolutions = [node.name for node in onnx.load(source).graph.node if node.op_type == "Conv"]
-    precise = convolutions[:FLOAT_CONVOLUTIONS]
-    with _quiet():
-        if method == "dynamic":
-            quantize_dynamic(source, target, weight_type=QuantType.QUInt8, nodes_to_exclude=precise)
-            return
-        quantize_static(
-            source,
-            target,
-            _Calibration(pixels),
-            op_types_to_quantize=QUANTIZED_OPERATORS,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=precise,
-            per_channel=True,
-            reduce_range=True,  # seven bits of weight: eight overflow on CPUs without int8 dot products
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what exporters tell of their own work, hundreds of lines."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-class _Calibration:
-    """Images as onnxruntime asks for them."""
-
-    def __init__(self, pixels: Iterable[NDArray[np.uint8]]) -> None:
-        self.pixels = iter(pixels)
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The input of the next run, None at the end."""
-        images = next(self.pixels, None)
-        return None if images is None else {"images": images}
-
-
-def onnx_graph(path: Path) -> Graph:
-    """An ONNX file as a function."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["logits", "labels"], {"images": images})
-
-
-def pt2_graph(path: Path) -> Graph:
-    """A file of torch.export as a function."""
-    module = torch.export.load(path).module()
-
-    @torch.inference_mode()
-    def graph(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        logits, labels = module(torch.from_numpy(images))
-        return logits.numpy(), labels.numpy()
-
-    return graph
 
 
 def compare(network: SegmentationNetwork, graph: Graph, photographs: Sequence[Path]) -> dict[str, Any]:
@@ -389,16 +223,7 @@ def _material(config: ExportConfig, segmenter: Segmenter) -> Material:
 
 def _material_of_data(config: ExportConfig, segmenter: Segmenter) -> Material:
     data = config.data if config.data.root else _data_of_run(Path(config.checkpoint))
-    description = describe(
-        data.root,
-        name=data.name,
-        classes=data.classes,
-        labels=data.labels,
-        image_folder=data.image_folder,
-        mask_folder=data.mask_folder,
-        val_share=data.val_share,
-        split_seed=data.split_seed,
-    )
+    description = describe_data(data)
     train, val = (read_split(description, split) for split in (data.train, data.val))
     val = val[: config.limit_images]
     masks = []

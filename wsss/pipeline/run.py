@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 import wsss
 from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
-from wsss.pipeline.config import Config
+from wsss.pipeline.config import Config, DataConfig
 from wsss.pipeline.options import check_options
 from wsss.prepare import packaged_list
 from wsss.writing import write_text
@@ -39,6 +39,20 @@ log = logging.getLogger(__name__)
 Protocol = Mapping[str, object]
 # Faults of a data set that are told one by one.
 MAX_LINES = 30
+
+
+def describe_data(data: DataConfig) -> DataDescription:
+    """The data set that options name; see `wsss.data.describe`."""
+    return describe(
+        data.root,
+        name=data.name,
+        classes=data.classes,
+        labels=data.labels,
+        image_folder=data.image_folder,
+        mask_folder=data.mask_folder,
+        val_share=data.val_share,
+        split_seed=data.split_seed,
+    )
 
 
 class Run:
@@ -56,16 +70,7 @@ class Run:
         self.config = config
         self.folder = Path(config.outputs) / config.run
         data = config.data
-        self.data: DataDescription = describe(
-            data.root,
-            name=data.name,
-            classes=data.classes,
-            labels=data.labels,
-            image_folder=data.image_folder,
-            mask_folder=data.mask_folder,
-            val_share=data.val_share,
-            split_seed=data.split_seed,
-        )
+        self.data = describe_data(data)
         self.train_ids = self._ids(data.train)
         self.val_ids = self._ids(data.val)
         self.truth_ids = self._truth_ids()
