@@ -14,9 +14,10 @@ def test_a_damaged_file_is_named_with_its_remedy(tmp_path: Path, content: bytes)
     path = tmp_path / "segmenter" / "model.pt"
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(
-        InputError, match=r"model\.pt: not a whole model file of wsss; .* delete .*segmenter and run again"
-    ):
+    with pytest.raises(InputError, match=r"model\.pt: not a whole model file of wsss; name another"):
+        read_model(path, kinds=("segmenter",))
+    (path.parent / "manifest.json").touch()  # a run's
+    with pytest.raises(InputError, match=r"model\.pt: not a whole .*; delete .*segmenter and run again"):
         read_model(path, kinds=("segmenter",))
 
 

@@ -61,7 +61,7 @@ def of_files(pairs: list[tuple[Path, Path]], num_labels: int) -> tuple[NDArray[n
 def test_a_run_is_scored_as_the_options_say_and_every_file_tells_how(run: Run) -> None:
     run.config.inference = InferenceConfig(scales=[0.5, 1.0], flip=True, window=96)
     (evaluation,) = evaluate(run)
-    folder = run.folder / "segmenter" / "evaluation" / "mini_voc_val_scale0.5-1_flip_window96"
+    folder = run.folder / "segmenter" / "evaluation" / "mini_voc_val_scale0.5-1_flip_window96_first2"
     assert {path.name for path in folder.iterdir() if not path.name.endswith(".protocol.json")} == FILES
     predictions = [(folder / "predictions" / f"{i}.png", run.data.mask_path(i)) for i in run.val_ids]
     confusion, boundary = of_files(predictions, 6)
@@ -104,7 +104,7 @@ def test_twin_and_rounds_are_scored_too_and_another_network_leaves_no_old_predic
         shutil.copytree(run.folder / "segmenter", run.folder / step)
     manifest = {"protocols": {"segmenter/supervised_val_miou": {"trained_on": "truth"}}}
     (run.folder / "segmenter_supervised" / "manifest.json").write_text(json.dumps(manifest))
-    stale = run.folder / "segmenter" / "evaluation" / "mini_voc_val" / "predictions" / "old.png"
+    stale = run.folder / "segmenter" / "evaluation" / "mini_voc_val_first2" / "predictions" / "old.png"
     stale.parent.mkdir(parents=True)
     stale.touch()
     own, of_round, twin = evaluate(run)
@@ -123,7 +123,7 @@ def test_a_model_file_scores_as_the_run_it_comes_from(run: Run, make_run: Callab
     assert "trained_on" not in evaluation.protocol
     assert evaluation.protocol["void"] == "left out of the truth and of masks"
     assert evaluation.scores.miou == evaluate(run)[0].scores.miou  # no void in its predictions
-    assert (other.folder / "evaluation" / "smoke_segmenter_model" / "mini_voc_val" / "scores.json").is_file()
+    assert (other.folder / "evaluation" / "smoke_segmenter_model" / "mini_voc_val_first2" / "scores.json").is_file()
 
 
 def test_models_that_do_not_fit_are_refused_before_anything_is_predicted(

@@ -4,6 +4,7 @@ import pytest
 
 from tests.pipeline.conftest import EXPERIMENTS, compose_config
 from wsss.errors import InputError
+from wsss.masks import CRFParams
 from wsss.pipeline.options import CHOICES, SEED_KINDS, check_options
 
 REFUSED = [
@@ -74,6 +75,17 @@ def test_a_crf_of_inference_out_of_range_is_named(option: str) -> None:
     config = compose_config("inference=multi_scale_crf", f"++inference.crf.{option}")
     with pytest.raises(InputError, match=rf"inference\.crf\.{option}[.0]*: expected"):
         check_options(config)
+
+
+@pytest.mark.parametrize("override", ["inference.crf={bilateral_srgb:7}", "+inference.crf.bilateral_srgb=7"])
+def test_a_crf_of_inference_is_given_by_the_options_that_differ(override: str) -> None:
+    assert compose_config(override).inference.crf == CRFParams(bilateral_srgb=7)
+
+
+@pytest.mark.parametrize("given", ["{sharpness:1}", "{iterations:many}", "true", "fine"])
+def test_what_is_no_crf_of_inference_is_named_with_its_options(given: str) -> None:
+    with pytest.raises(InputError, match=r"inference\.crf=.*; its options are iterations, .*bilateral_srgb"):
+        compose_config(f"inference.crf={given}")
 
 
 def test_the_control_is_a_seed_where_it_is_trained() -> None:

@@ -162,6 +162,25 @@ def test_a_second_call_predicts_only_what_is_missing_or_has_changed(
     assert len(seen) == 5
 
 
+def test_photographs_of_one_folder_are_listed_together_call_by_call(
+    photos: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for name in ("a.jpg", "turned.jpg", "a.jpg"):
+        predict_images(config(photos / name, checkpoint, out))
+    assert {row["image"] for row in rows_of(out)} == {"a", "turned"}
+    (photos / "a.jpg").unlink()
+    predict_images(config(photos / "turned.jpg", checkpoint, out))
+    listing = json.loads((out / "predictions.json").read_text())
+    assert [file["image"] for file in listing["photographs"]] == ["turned.jpg"]
+
+
+def test_folders_may_be_called_like_globs_and_photographs(photos: Path, tmp_path: Path) -> None:
+    folder = photos.rename(tmp_path / "x[1]")
+    (folder / "dir.jpg").mkdir()
+    assert [photo.name for photo in find_photographs(str(folder), tmp_path)[1]] == ["a", "trip/b", "turned"]
+
+
 def test_predictions_made_otherwise_are_not_mixed(photos: Path, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     predict_images(config(photos, checkpoint, out))

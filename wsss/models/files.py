@@ -82,10 +82,9 @@ def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:
         is_known = content["format"] <= FORMAT
         file = _of_content(content) if is_known else None
     except _NO_MODEL as error:
-        raise InputError(
-            f"{path}: not a whole model file of wsss; name another or, "
-            f"if it is a run's, delete {path.parent} and run again"
-        ) from error
+        is_of_run = (path.parent / "manifest.json").exists()
+        remedy = f"delete {path.parent} and run again" if is_of_run else "name another"
+        raise InputError(f"{path}: not a whole model file of wsss; {remedy}") from error
     if file is None:
         known = f"this version of wsss reads up to {FORMAT}"
         raise InputError(f"{path}: a model file of format {content['format']}, {known}; install a newer one")

@@ -16,7 +16,7 @@ from typing import NoReturn
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -108,7 +108,9 @@ def one_line_errors() -> Iterator[None]:
         _fail(console, str(error))
     except HydraException as error:
         # What follows is where Hydra has looked.
-        message = re.sub(r"\n(Config search path|Set the env variable).*", "", str(error), flags=re.DOTALL)
+        message = re.sub(r"\n(Config search path|Set the env variable|See https).*", "", str(error), flags=re.DOTALL)
+        if isinstance(error, OverrideParseException):
+            message += "; quote spaces, commas, brackets and letters beyond ASCII twice: \"images='my photo (1).jpg'\""
         _fail(console, f"{message}; `--help` shows all options")
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here")

@@ -4,10 +4,13 @@ The YAML groups under conf/ override these by name; an unknown key or a value of
 work starts.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from wsss.errors import InputError
 from wsss.masks import CRFParams
 from wsss.metrics import BOUNDARY
 
@@ -318,13 +321,27 @@ class InferenceConfig:
         overlap: share of a window that the next one sees again.
         crf: a CRF on the probabilities afterwards, see `wsss.masks.CRFParams`; a photograph of more than 0.8 megapixels
             gets it at that size; default: none.
+
+    Raises:
+        InputError: if it is not a CRF's options.
     """
 
     scales: list[float] = field(default_factory=lambda: [1.0])
     flip: bool = False
     window: int | None = None
     overlap: float = 1 / 3
-    crf: CRFParams | None = None
+    crf: Any = None  # CRFParams or None, where OmegaConf could put no mapping
+
+    def __post_init__(self) -> None:
+        """Make what the command line gives a `CRFParams`."""
+        if self.crf is None or isinstance(self.crf, CRFParams):
+            return
+        try:
+            self.crf = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(CRFParams), self.crf))
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            known = ", ".join(option.name for option in fields(CRFParams))
+            reason = str(error).splitlines()[0]
+            raise InputError(f"inference.crf={self.crf}: {reason}; its options are {known}") from error
 
 
 @dataclass

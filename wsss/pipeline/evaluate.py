@@ -1,5 +1,6 @@
 """Score segmenters on any split, model files on any data set, and label maps of any origin."""
 
+import hashlib
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from wsss.data.files import read_lines
 from wsss.errors import InputError
 from wsss.masks import require_backend
 from wsss.models import Segmenter, load_segmenter
-from wsss.pipeline.config import EvaluationConfig, InferenceConfig
+from wsss.pipeline.config import Config, EvaluationConfig, InferenceConfig
 from wsss.pipeline.options import check_evaluation
 from wsss.pipeline.predictions import predict, with_inference
 from wsss.pipeline.run import Run, read_manifest
@@ -102,7 +103,7 @@ class Model(NamedTuple):
 
 
 def _models(run: Run) -> Iterator[Model]:
-    name = "_".join([run.data.name, run.config.data.val, *_differences(run.config.inference)])
+    name = "_".join([run.data.name, run.config.data.val, *_differences(run.config)])
     if run.config.checkpoint is not None:
         path = Path(run.config.checkpoint)
         parts = path.resolve().with_suffix("").parts[-3:]  # as demo_segmenter_model
@@ -122,14 +123,22 @@ def _trained_on(folder: Path) -> str | None:
     return next((protocol["trained_on"] for protocol in protocols if "trained_on" in protocol), None)
 
 
-def _differences(config: InferenceConfig) -> list[str]:
-    """How photographs are looked at, where it is not once and as they are."""
-    scales = "-".join(f"{scale:g}" for scale in config.scales)
+def _differences(config: Config) -> list[str]:
+    """What is not as by default: how photographs are looked at, how many are, how they are scored."""
+    inference, scoring = config.inference, config.evaluation
+    plain_inference, plain_scoring = InferenceConfig(), EvaluationConfig()
+    scales = "-".join(f"{scale:g}" for scale in inference.scales)
+    crf = hashlib.sha256(repr(inference.crf).encode()).hexdigest()[:4]
     parts = {
         f"scale{scales}": scales != "1",
-        "flip": config.flip,
-        f"window{config.window}": config.window is not None,
-        "crf": config.crf is not None,
+        "flip": inference.flip,
+        f"window{inference.window}": inference.window is not None,
+        f"overlap{inference.overlap:.2g}": inference.overlap != plain_inference.overlap,
+        f"crf-{crf}": inference.crf is not None,
+        f"first{config.limit_images}": config.limit_images is not None,
+        f"void-{scoring.void}": scoring.void != plain_scoring.void,
+        f"absent-{scoring.absent}": scoring.absent != plain_scoring.absent,
+        f"boundary{scoring.boundary:g}": scoring.boundary != plain_scoring.boundary,
     }
     return [part for part, differs in parts.items() if differs]
 

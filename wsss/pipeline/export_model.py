@@ -95,10 +95,13 @@ def export_model(config: ExportConfig) -> dict[str, Any]:
     """
     out = Path(config.out)
     _check(config)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out={out}: its folder cannot be made ({error.strerror}); choose another") from error
     segmenter = load_segmenter(config.checkpoint)
     material = _material(config, segmenter)
     program = trace(segmenter.model)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         draft = Path(folder) / out.name
         write = _write_pt2 if out.suffix == ".pt2" else partial(_write_onnx, opset=config.opset)
@@ -144,7 +147,7 @@ def compare(network: SegmentationNetwork, graph: Graph, photographs: Sequence[Pa
     Raises:
         InputError: if they differ by more than `TOLERANCE` or `AGREEMENT` allow.
     """
-    remedy = "choose another backbone or opset"
+    remedy = "choose another network, or the other format (.onnx, .pt2)"
     difference, equal = 0.0, []
     for number, (height, width) in enumerate(CHECK_SIZES, start=1):
         chosen = [photographs[i % len(photographs)] for i in range(number)]
@@ -213,7 +216,10 @@ def _material(config: ExportConfig, segmenter: Segmenter) -> Material:
     if config.images is not None:
         _, found = find_photographs(config.images, Path(config.out))
         paths = [photo.path for photo in found]
-        material = Material(config.images, _spread(paths, config.calibration), paths[: config.limit_images], [])
+        calibrating, checking = paths[::2], paths[1::2] or paths  # what calibrates is not what the loss is told on
+        material = Material(
+            config.images, _spread(calibrating, config.calibration), checking[: config.limit_images], []
+        )
     else:
         material = _material_of_data(config, segmenter)
     for path in (*material.calibrating, *material.checking):

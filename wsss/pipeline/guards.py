@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback
 
@@ -19,6 +18,7 @@ log = logging.getLogger(__name__)
 
 DIVERGED = 10.0  # a loss so many times its start is no learning any more
 EVERY = 10  # batches between two looks at the loss, which on GPUs must be waited for
+COLLAPSED = 0.5  # share of the predicted pixels by which a label may go beyond its share of the masks
 
 
 class LossGuard(Callback):
@@ -63,38 +63,47 @@ class LossGuard(Callback):
 
 
 class PredictionGuard(Callback):
-    """Warns of a segmenter that has collapsed to background, or never predicts a class that its masks hold.
-
-    Args:
-        labels: names, background first.
-    """
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = labels
+    """Warns, while there is time, of a segmenter that has collapsed to background."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare what was predicted in this epoch with what the masks say."""
         assert isinstance(pl_module, SegmenterTask)
         labelled, predicted = pl_module.labelled, pl_module.predicted
-        epoch = trainer.current_epoch + 1
-        if not labelled[1:].any():
-            return
-        if not predicted[1:].any():
+        if labelled[1:].any() and not predicted[1:].any():
             log.warning(
                 "epoch %d: the segmenter predicts background alone, while %.0f %% of its masks are foreground; if that "
                 "stays so, try segmenter.loss.class_balance=0.5, more segmenter.epochs or another "
                 "segmenter.optimizer.lr",
-                epoch,
+                trainer.current_epoch + 1,
                 100 * float(labelled[1:].sum() / labelled.sum()),
             )
-        elif epoch == trainer.max_epochs:
-            never = torch.nonzero((labelled > 0) & (predicted == 0)).flatten().tolist()
-            if never:
-                log.warning(
-                    "the segmenter never predicts %s in its last epoch, which its masks hold; try "
-                    "segmenter.loss.class_balance=0.5 or more segmenter.epochs",
-                    ", ".join(self.labels[label] for label in never),
-                )
+
+
+def warn_of_collapse(predicted: NDArray[np.int64], labelled: NDArray[np.int64], labels: Sequence[str]) -> None:
+    """Warn of a trained network that gives one label nearly everything, or a label nothing.
+
+    Args:
+        predicted: pixels of the val images that it gave each label, (L,).
+        labelled: pixels of each label in the masks that it was trained on, (L,).
+        labels: names, background first.
+    """
+    shares, taught = predicted / predicted.sum(), labelled / labelled.sum()
+    most = int((shares - taught).argmax())
+    if shares[most] - taught[most] > COLLAPSED:
+        log.warning(
+            "the segmenter has collapsed: %.0f %% of the val pixels are %s to it, as %.0f %% are in the masks it was "
+            "trained on; try another segmenter.optimizer.lr, more segmenter.epochs or segmenter.loss.class_balance=0.5",
+            100 * shares[most],
+            labels[most],
+            100 * taught[most],
+        )
+    never = [name for name, has, given in zip(labels, labelled, predicted, strict=True) if has and not given]
+    if never:
+        log.warning(
+            "the segmenter sees no %s in any val image, which its masks hold; try segmenter.loss.class_balance=0.5 or "
+            "more segmenter.epochs",
+            ", ".join(never),
+        )
 
 
 def check_masks_teach(counts: NDArray[np.int64], labels: Sequence[str], folder: Path, *, own: bool) -> None:

@@ -110,19 +110,18 @@ def predict_images(config: PredictConfig) -> Predicted:
         "wsss": wsss.__version__,
     }
     _claim(out, listing["settings"], overwrite=config.overwrite)
-    write_json(out / LISTING, listing)
+    earlier = _earlier(out, root, photographs)
+    write_json(out / LISTING, listing | {"photographs": _files(earlier, root)})
     outputs = _Outputs(out, segmenter.classes, config.overlays)
     todo = [photo for photo in photographs if config.overwrite or not outputs.has(photo)]
     with autocast(options):
         faults = _predict_all(todo, segmenter, config, outputs)
     predicted = [photo for photo in photographs if photo not in faults]
-    outputs.write_areas(predicted)
+    listed = sorted([*earlier, *predicted], key=lambda photo: photo.name)
+    outputs.write_areas(listed)
     if config.coco is not None:
-        outputs.write_coco(predicted, root, config.coco)
-    files = [
-        {"image": photo.path.relative_to(root).as_posix(), "labels": f"labels/{photo.name}.png"} for photo in predicted
-    ]
-    write_json(out / LISTING, listing | {"photographs": files, "unreadable": list(faults.values())})
+        outputs.write_coco(listed, root, config.coco)
+    write_json(out / LISTING, listing | {"photographs": _files(listed, root), "unreadable": list(faults.values())})
     made, kept = len(todo) - len(faults), len(photographs) - len(todo)
     seconds = time.monotonic() - start
     log.info("%d photographs predicted, %d kept, %d unreadable in %.0f s: %s", made, kept, len(faults), seconds, out)
@@ -153,12 +152,18 @@ def _matching(images: str) -> tuple[Path, list[Path]]:
     given = Path(images)
     if given.is_file():
         return given.parent, [given]
+    if given.is_dir():
+        return given, _photographs_in(given, "**/*")
     plain = [*takewhile(lambda part: not glob.has_magic(part), given.parts)]
     root, pattern = Path(*plain), "/".join(given.parts[len(plain) :])
     if not root.is_dir():
         raise InputError(f"images={images}: no such photograph or folder")
-    found = sorted(root.glob(pattern or "**/*"))
-    return root, [p for p in found if p.suffix.lower() in SUFFIXES and not _is_hidden(p.relative_to(root))]
+    return root, _photographs_in(root, pattern) if pattern else []
+
+
+def _photographs_in(root: Path, pattern: str) -> list[Path]:
+    found = (path for path in sorted(root.glob(pattern)) if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    return [path for path in found if not _is_hidden(path.relative_to(root))]
 
 
 def _is_hidden(path: Path) -> bool:
@@ -206,6 +211,20 @@ def _claim(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
             raise InputError(f"out={out}: holds predictions made otherwise ({how}); pass overwrite=true or another out")
         for name in ("labels", "overlays"):
             shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _files(photographs: Sequence[Photograph], root: Path) -> list[dict[str, str]]:
+    return [{"image": p.path.relative_to(root).as_posix(), "labels": f"labels/{p.name}.png"} for p in photographs]
+
+
+def _earlier(out: Path, root: Path, photographs: Sequence[Photograph]) -> list[Photograph]:
+    """Other photographs of the same folder that an earlier call has predicted."""
+    listing = out / LISTING
+    files = json.loads(listing.read_text()).get("photographs", []) if listing.exists() else []
+    now = {photo.path for photo in photographs} | {photo.name for photo in photographs}
+    listed = [Photograph(f["labels"].removeprefix("labels/").removesuffix(".png"), root / f["image"]) for f in files]
+    is_there = [photo for photo in listed if photo.path.exists() and (out / "labels" / f"{photo.name}.png").exists()]
+    return [photo for photo in is_there if photo.path not in now and photo.name not in now]
 
 
 def _predict_all(

@@ -24,7 +24,7 @@ from wsss.data import (
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, load_segmenter
-from wsss.pipeline.guards import PredictionGuard, check_masks_teach
+from wsss.pipeline.guards import PredictionGuard, check_masks_teach, warn_of_collapse
 from wsss.pipeline.make_masks import describe_masks
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.run import Run, Step
@@ -110,6 +110,8 @@ def train_segmenter(run: Run, lesson: Lesson) -> Step:
             _keep_best(run, step, network, lesson)
         save_segmenter(run, step.folder / "model.pt", network, protocol=training_protocol(run, step, lesson))
         score_segmenter(run, step, lesson)
+    predicted = count_labels(run.data, run.val_ids, step.folder / "predictions")
+    warn_of_collapse(predicted[:-1], counts[:-1], run.labels)
     return step
 
 
@@ -189,7 +191,7 @@ def _fit(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson, cou
         data,
         step.folder,
         epochs=config.epochs,
-        callbacks=[*average, PredictionGuard(run.labels)],
+        callbacks=[*average, PredictionGuard()],
         guarded="segmenter",
         best="val/miou" if val_ids else None,
     )

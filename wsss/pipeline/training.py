@@ -146,8 +146,15 @@ def process_rank() -> int:
 
 
 def device_of(config: Config) -> torch.device:
-    """Where the steps that do not train run their network."""
-    use_cuda = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    """Where the steps that do not train run their network.
+
+    Raises:
+        InputError: if a GPU is asked for that is not there.
+    """
+    accelerator, is_there = config.trainer.accelerator, torch.cuda.is_available()
+    if (accelerator == "cuda" or (accelerator == "gpu" and not torch.backends.mps.is_available())) and not is_there:
+        raise InputError(f"trainer.accelerator={accelerator}: torch finds no such GPU here; pass trainer=cpu")
+    use_cuda = accelerator in ("auto", "gpu", "cuda") and is_there
     return torch.device("cuda" if use_cuda else "cpu")
 
 
