@@ -1,4 +1,4 @@
-"""Train DeepLab v3+ on the pseudo-masks and score it on the val images.
+"""Train a segmenter (DeepLab v3+ by default) on the pseudo-masks and score it on the val images.
 
 Examples:
     python scripts/train_seg.py run=mine
