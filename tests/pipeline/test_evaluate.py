@@ -123,7 +123,8 @@ def test_a_model_file_scores_as_the_run_it_comes_from(run: Run, make_run: Callab
     assert "trained_on" not in evaluation.protocol
     assert evaluation.protocol["void"] == "left out of the truth and of masks"
     assert evaluation.scores.miou == evaluate(run)[0].scores.miou  # no void in its predictions
-    assert (other.folder / "evaluation" / "smoke_segmenter_model" / "mini_voc_val_first2" / "scores.json").is_file()
+    folder = other.folder / "evaluation" / "smoke_segmenter_model" / "mini_voc_val_first2_void-ignore"
+    assert (folder / "scores.json").is_file()
 
 
 def test_models_that_do_not_fit_are_refused_before_anything_is_predicted(

@@ -119,7 +119,7 @@ def test_evaluation_on_another_split_leaves_the_runs_figures_alone(make_run: Cal
     assert again.means["miou"] == pytest.approx(before["segmenter/val_miou"], abs=1e-4)
     (of_train,) = evaluate(make_run(*options, "data.val=train"))
     assert of_train.protocol["split"] == "train"
-    folder = run.folder / "segmenter" / "evaluation" / "mini_voc_train"
+    folder = run.folder / "segmenter" / "evaluation" / "mini_voc_train_first6"
     assert len(list((folder / "predictions").glob("*.png"))) == 6
     assert run.write_results() == before
 
