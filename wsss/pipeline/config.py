@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from wsss.errors import InputError
 from wsss.masks import CRFParams
 from wsss.metrics import BOUNDARY
+from wsss.models.weights import first_line
 
 
 @dataclass
@@ -340,8 +341,7 @@ class InferenceConfig:
             self.crf = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(CRFParams), self.crf))
         except (OmegaConfBaseException, ValueError, TypeError) as error:
             known = ", ".join(option.name for option in fields(CRFParams))
-            reason = str(error).splitlines()[0]
-            raise InputError(f"inference.crf={self.crf}: {reason}; its options are {known}") from error
+            raise InputError(f"inference.crf={self.crf}: {first_line(error)}; its options are {known}") from error
 
 
 @dataclass

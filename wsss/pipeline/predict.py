@@ -158,7 +158,7 @@ def _matching(images: str) -> tuple[Path, list[Path]]:
     root, pattern = Path(*plain), "/".join(given.parts[len(plain) :])
     if not root.is_dir():
         raise InputError(f"images={images}: no such photograph or folder")
-    return root, _photographs_in(root, pattern) if pattern else []
+    return root, _photographs_in(root, pattern)
 
 
 def _photographs_in(root: Path, pattern: str) -> list[Path]:
