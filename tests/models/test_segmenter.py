@@ -63,6 +63,11 @@ def test_a_network_that_does_not_fit_its_tensors_is_refused(tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
+def test_a_device_that_is_not_there_is_named(checkpoint: Path) -> None:
+    with pytest.raises(InputError, match=r"device=cuda:99: torch cannot use it here \(.+\); pass 'cpu'"):
+        wsss.load_segmenter(checkpoint, device="cuda:99")
+
+
 def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:

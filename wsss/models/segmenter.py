@@ -86,7 +86,7 @@ def load_segmenter(path: str | Path, *, device: str = "cpu") -> Segmenter:
     """Load `segmenter/model.pt` of a run: `wsss.load_segmenter(path)(image) -> label map`.
 
     Raises:
-        InputError: if the file is missing, broken, not a segmenter, or of a newer version.
+        InputError: if the file is missing, broken, not a segmenter, or of a newer version, or torch has no such device.
     """
     file = read_model(path, kinds=("segmenter",))
     try:
@@ -95,7 +95,11 @@ def load_segmenter(path: str | Path, *, device: str = "cpu") -> Segmenter:
         raise InputError(
             f"{path}: its network cannot be built ({first_line(error)}); use the version that wrote it"
         ) from error
-    model = fold_batch_norm(model.to(device), torch.rand(1, 3, 64, 64, device=device))
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter of a torch without CUDA
+        raise InputError(f"device={device}: torch cannot use it here ({first_line(error)}); pass 'cpu'") from error
+    model = fold_batch_norm(model, torch.rand(1, 3, 64, 64, device=device))
     return Segmenter(model, file.classes, palette=file.palette, protocol=file.protocol, inference=inference)
 
 
