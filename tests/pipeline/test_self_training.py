@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.pipeline.conftest import SMALL
 from wsss.data import read_mask
+from wsss.pipeline import train_segmenter
 from wsss.pipeline.run import Run
 from wsss.pipeline.self_training import train_segmenters
+from wsss.pipeline.train_segmenter import predict_val
 
 ROUNDS = ("segmenter.self_training.rounds=2", "segmenter.self_training.scales=[1.0]")
 
@@ -28,6 +31,22 @@ def test_each_round_labels_the_train_images_within_their_classes_and_is_scored(
             assert found <= {0, *(row.nonzero().flatten() + 1).tolist()}
     protocols = run.folder / "protocols.json"
     assert "own masks of round 2, at first " in protocols.read_text()
+
+
+def test_a_round_that_makes_things_worse_is_told(
+    make_run: Callable[..., Run], own_masks: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(*SMALL, *ROUNDS, f"segmenter.masks={own_masks}", "segmenter.self_training.min_change=0")
+    scores = iter([50.0, 40.0, 45.0])
+
+    def scored(*arguments: Any) -> float:
+        predict_val(*arguments)
+        return next(scores)
+
+    monkeypatch.setattr(train_segmenter, "predict_val", scored)
+    train_segmenters(run)
+    assert "round 1 took val mIoU from 50.0 to 40.0" in caplog.text
+    assert "round 2 took" not in caplog.text
 
 
 def test_rounds_end_when_the_masks_have_settled(

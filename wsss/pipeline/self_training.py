@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def train_segmenters(run: Run) -> None:
     """The segmenter, its rounds of self-training, and its supervised twin, as far as they are asked for."""
     lesson = mask_lesson(run)
-    train_segmenter(run, lesson)
+    before = train_segmenter(run, lesson).read_figures().get(lesson.key)
     options = run.config.segmenter.self_training
     for number in range(1, options.rounds + 1):
         step = relabel(run, lesson, number)
@@ -37,7 +37,10 @@ def train_segmenters(run: Run) -> None:
             log.info("self-training: %.2f %% of the pixels changed, the masks have settled", 100 * change)
             break
         lesson = _next_lesson(step, lesson, number)
-        train_segmenter(run, lesson)
+        after = train_segmenter(run, lesson).read_figures().get(lesson.key)
+        if before is not None and after is not None and after < before:
+            log.warning("self-training: round %d took val mIoU from %.1f to %.1f", number, before, after)
+        before = after
     if run.config.segmenter.supervised_twin:
         train_segmenter(run, true_lesson(run))
 
