@@ -52,6 +52,7 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/cam.py
 	$(PY) benchmarks/crf.py
 	$(PY) benchmarks/threshold_sweep.py
+	$(PY) benchmarks/random_walk.py
 	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/segmenter.py

@@ -1,3 +1,4 @@
+from wsss.masks.affinity import edge_affinities, feature_affinities
 from wsss.masks.crf import (
     confident_mask,
     crf_marginals,
@@ -12,25 +13,33 @@ from wsss.masks.crf import (
 from wsss.masks.labels import dataset_threshold, local_labels, otsu_threshold, to_labels
 from wsss.masks.lattice import Lattice, build_lattice
 from wsss.masks.mean_field import MeanField
+from wsss.masks.par import par
 from wsss.masks.params import BACKENDS, CRFParams
+from wsss.masks.random_walk import affinity_walk, random_walk, walk_bytes
 
 __all__ = [
     "BACKENDS",
     "CRFParams",
     "Lattice",
     "MeanField",
+    "affinity_walk",
     "build_lattice",
     "confident_mask",
     "crf_marginals",
     "crf_mask",
     "dataset_threshold",
     "dense_crf",
+    "edge_affinities",
+    "feature_affinities",
     "join_confident",
     "local_labels",
     "otsu_threshold",
+    "par",
+    "random_walk",
     "refine_batch",
     "refine_labels",
     "require_backend",
     "to_labels",
     "unary_from_labels",
+    "walk_bytes",
 ]
