@@ -25,7 +25,7 @@ class ModelFile(NamedTuple):
     """What a model file holds: how to build the network, its tensors, and what they mean.
 
     Attributes:
-        kind: classifier, recam or segmenter.
+        kind: classifier, recam, irn, psa or segmenter.
         network: plain values from which it is built again.
         classes: names without background.
         state_dict: its tensors.
