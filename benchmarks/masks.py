@@ -24,7 +24,8 @@ from rich.table import Table
 from wsss.data import read_image, read_mask
 from wsss.masks import crf_marginals, local_labels, unary_from_labels
 from wsss.metrics import confusion_matrix, iou
-from wsss.pipeline.make_masks import MaskMaker, annotated_ids, choose_threshold, engine, mask_maker
+from wsss.pipeline.make_masks import annotated_ids, choose_threshold
+from wsss.pipeline.mask_maker import MaskMaker, engine, mask_maker
 from wsss.pipeline.run import Run, open_run
 from wsss.pipeline.training import keep_freed_memory
 from wsss.seeds import load_seeds, resize_maps

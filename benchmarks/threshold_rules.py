@@ -28,7 +28,8 @@ from rich.table import Table
 from wsss.data import VOID, read_mask
 from wsss.masks import otsu_threshold
 from wsss.metrics import confusion_matrix, iou
-from wsss.pipeline.make_masks import GRID, MaskMaker, mask_maker
+from wsss.pipeline.make_masks import GRID
+from wsss.pipeline.mask_maker import MaskMaker, mask_maker
 from wsss.pipeline.run import open_run
 from wsss.seeds import load_seeds, resize_maps
 

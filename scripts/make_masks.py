@@ -4,6 +4,7 @@ Examples:
     python scripts/make_masks.py run=mine
     python scripts/make_masks.py run=mine masks=confident
     python scripts/make_masks.py run=mine masks=threshold masks.threshold=0.4
+    python scripts/make_masks.py run=mine masks=irn
 """
 
 from omegaconf import DictConfig

@@ -16,7 +16,8 @@ from wsss.data import VOID, read_mask
 from wsss.errors import InputError
 from wsss.masks import CRFParams
 from wsss.pipeline import make_masks as module
-from wsss.pipeline.make_masks import MaskMaker, make_masks, mask_maker
+from wsss.pipeline.make_masks import make_masks
+from wsss.pipeline.mask_maker import MaskMaker, mask_maker
 from wsss.pipeline.run import Run
 from wsss.seeds import save_seeds
 
@@ -97,7 +98,7 @@ def test_a_killed_worker_leaves_whole_files_and_the_rerun_makes_the_rest(
     original = module.mask_maker
     run = seeded_run("masks.jobs=2", "reuse=false")
     fields = {field.name: getattr(original(run), field.name) for field in dataclasses.fields(MaskMaker)}
-    monkeypatch.setattr(module, "mask_maker", lambda _: KilledOnce(**fields))
+    monkeypatch.setattr(module, "mask_maker", lambda *_: KilledOnce(**fields))
     with pytest.raises(InputError, match=r"worker process was killed.*same command goes on"):
         make_masks(run)
     for path in (run.folder / "masks").glob("*.png"):
@@ -122,7 +123,7 @@ def test_a_task_that_always_ends_its_dask_worker_is_told(
     original = module.mask_maker
     run = seeded_run("masks.jobs=2", "masks.backend=dask", "reuse=false")
     fields = {field.name: getattr(original(run), field.name) for field in dataclasses.fields(MaskMaker)}
-    monkeypatch.setattr(module, "mask_maker", lambda _: KilledAlways(**fields))
+    monkeypatch.setattr(module, "mask_maker", lambda *_: KilledAlways(**fields))
     with pytest.raises(InputError, match=r"worker process was killed.*same command goes on"):
         make_masks(run)
 

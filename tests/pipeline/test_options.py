@@ -8,6 +8,13 @@ from wsss.masks import CRFParams
 from wsss.pipeline.options import CHOICES, SEED_KINDS, check_options
 
 REFUSED = [
+    "masks.refine=affinity",
+    "masks.walk.keep=1",
+    "masks.walk.radius=1",
+    "masks.walk.scales=[]",
+    "masks.par.dilations=[0]",
+    "masks.relations.epochs=0",
+    "masks.relations.optimizer.lr=0",
     *(f"{name}=nonsense" for name in CHOICES if name != "data.labels"),
     *("classifier.epochs=0", "segmenter.batch_size=0", "cam.thresholds=0", "limit_images=0"),
     *("recam.sce_weight=-1", "trainer.num_workers=-1", "masks.jobs=0", "masks.threshold=1", "masks.threshold=-0.1"),

@@ -56,7 +56,7 @@ def make_seeds(run: Run) -> Step:
         return step
     run.check_data()
     prepare(run.config)
-    sizes = _original_sizes(run)
+    sizes = original_sizes(run)
     if process_rank() > 0:  # a further process draws its share, and leaves the rest to the first
         for network, kinds in kinds_by_network.items():
             _export(run, step, network, kinds, sizes)
@@ -68,7 +68,7 @@ def make_seeds(run: Run) -> Step:
             drawn = {"split": run.config.data.train, "images": len(seed_ids(run)), "crf": "none"}
             step.add_figure("seeds/seconds_per_image", sum(s for s in spent if s is not None), **drawn)
         _average(run, step)
-        threshold = seed_threshold(run)
+        threshold = seed_threshold(run, step.folder)
         if run.has_train_truth:
             _score(run, step, threshold)
     return step
@@ -96,9 +96,9 @@ def seed_protocol(run: Run) -> dict[str, object]:
     return {"scales": list(config.scales), **layer_scales, "flip": config.flip, "maps": maps}
 
 
-def seed_threshold(run: Run) -> float:
-    """Background threshold of the seeds chosen without truth."""
-    paths = (run.folder / "seeds" / f"{image_id}.npz" for image_id in seed_ids(run))
+def seed_threshold(run: Run, folder: Path) -> float:
+    """Background threshold chosen without truth of the seeds, or of others made of them, in a folder."""
+    paths = (folder / f"{image_id}.npz" for image_id in seed_ids(run))
     return dataset_threshold(seeds.maps.max(axis=0) for seeds in map(load_seeds, paths) if len(seeds.classes))
 
 
@@ -155,7 +155,7 @@ def _check_disk(run: Run, step: Step, sizes: Sizes) -> None:
     longest = run.config.cam.resize_long
     num_kinds = len(_all_kinds(run)) + 1  # and their average
     present = dict(zip(run.train_ids, run.train_labels.sum(dim=1).tolist(), strict=True))
-    cells = {i: prod(strided_size(_resized(size, longest))) for i, size in sizes.items()}
+    cells = {i: prod(strided_size(resized(size, longest))) for i, size in sizes.items()}
     needed = 2 * num_kinds * sum(present[i] * cells[i] for i in sizes) / 1e6  # float16
     free = shutil.disk_usage(step.folder).free / 1e6
     log.info("seeds: up to %.1f MB for %d images", needed, len(sizes))
@@ -163,7 +163,8 @@ def _check_disk(run: Run, step: Step, sizes: Sizes) -> None:
         raise InputError(f"{step.folder}: {needed:.0f} MB needed, {free:.0f} MB free; leave out kinds of cam.extra")
 
 
-def _resized(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
+def resized(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
+    """Height and width of an image whose longer side is brought to `longest` pixels."""
     factor = 1.0 if longest is None else longest / max(size)
     return round(size[0] * factor), round(size[1] * factor)
 
@@ -175,7 +176,8 @@ def _check_stages(network: Classifier, config: CamConfig) -> None:
         raise InputError(f"cam.stages: this backbone has no {unknown[0]}; expected some of {', '.join(known)}")
 
 
-def _original_sizes(run: Run) -> Sizes:
+def original_sizes(run: Run) -> Sizes:
+    """Height and width of the images that get seeds, from their headers."""
     sizes = {}
     for image_id in seed_ids(run):
         width, height = image_size(run.data.image_path(image_id))
@@ -200,7 +202,7 @@ def _score(run: Run, step: Step, threshold: float) -> None:
     common = {"scored": "seeds", "split": run.scored_split, "images": len(truths), "crf": "none", "void": VOID_POLICY}
     rows: list[tuple[str, float, float]] = []
     for kind, folder in kinds.items():
-        sweep = _sweep(folder, truths, run.data.num_classes + 1, [*thresholds, threshold])
+        sweep = sweep_seeds(folder, truths, run.data.num_classes + 1, [*thresholds, threshold])
         rows += [(kind, float(t), float(m) * 100) for t, m in zip(sweep.thresholds, sweep.miou, strict=True)]
         scales = config.layer_scales if kind.startswith(STAGE_KINDS) else config.scales
         protocol = {**common, "scales": list(scales), "flip": config.flip}
@@ -217,7 +219,10 @@ def _score(run: Run, step: Step, threshold: float) -> None:
     write_scores(step.folder / "curve.csv", ["kind", "threshold", "miou"], rows, run.stamp(**common, **all_scales))
 
 
-def _sweep(folder: Path, truths: dict[str, NDArray[np.uint8]], num_labels: int, thresholds: Sequence[float]) -> Sweep:
+def sweep_seeds(
+    folder: Path, truths: dict[str, NDArray[np.uint8]], num_labels: int, thresholds: Sequence[float]
+) -> Sweep:
+    """Score the seeds of a folder at many background thresholds."""
     counter = ThresholdCounter(sorted(set(thresholds)), num_labels)
     for image_id, truth in truths.items():
         seeds = load_seeds(folder / f"{image_id}.npz")

@@ -25,13 +25,15 @@ CHOICES = {
     "until": ("classifier", "recam", "seeds", "masks", "segmenter", "report"),
     "cam.target": tuple(TARGETS),
     "masks.kind": ("crf", "confident", "threshold"),
+    "masks.refine": ("none", "irn", "psa", "par"),
+    "masks.relations.optimizer.name": ("sgd", "adamw"),
     "masks.crf.backend": BACKENDS,
     "segmenter.name": NETWORKS,
     "segmenter.init": ("imagenet", "classifier"),
     "segmenter.optimizer.name": ("sgd", "adamw"),
     "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
 }
-STEPS = ("classifier", "recam", "segmenter")
+STEPS = ("classifier", "recam", "masks.relations", "segmenter")
 AT_LEAST_ONE = (
     *(f"{step}.{option}" for step in STEPS for option in ("epochs", "batch_size")),
     *("cam.batch_size", "cam.thresholds", "masks.crf.iterations", "segmenter.channels", "segmenter.skip_channels"),
@@ -39,6 +41,9 @@ AT_LEAST_ONE = (
         "limit_images",
         "cam.limit_images",
         "masks.annotated",
+        "masks.walk.budget",
+        "masks.par.stride",
+        "masks.par.iterations",
         "trainer.threads",
         "trainer.val_every",
         "report.num_images",
@@ -50,15 +55,20 @@ AT_LEAST_ONE = (
 NOT_NEGATIVE = (
     *(f"{step}.optimizer.{o}" for step in STEPS for o in ("momentum", "weight_decay", "poly_power", "warmup")),
     *("segmenter.loss.class_balance", "segmenter.self_training.rounds", "segmenter.self_training.min_change"),
+    *("masks.walk.exp_times", "masks.walk.background_power", "masks.par.place_weight"),
     *("recam.sce_weight", "masks.fg_margin", "masks.bg_margin", "trainer.num_workers"),
     *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
 )
 POSITIVE = (
     *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor", "bias_lr_factor")),
+    *("masks.walk.beta", "masks.par.color_width", "masks.par.place_width"),
     *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
 )
 LISTS_OF_STAGES = ("backbone.frozen_stages", "segmenter.backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
-SOME_POSITIVE = (*("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.self_training.scales"),)
+SOME_POSITIVE = (
+    *("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.self_training.scales"),
+    *("masks.walk.scales", "masks.par.dilations"),
+)
 NOT_EMPTY = ("cam.seed", "cam.stages", *SOME_POSITIVE)
 ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
@@ -105,6 +115,10 @@ def check_options(config: Config) -> None:
     require(config, "data.val_share", lambda share: 0 < share < 1, "a share between 0 and 1")
     require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
     require(config, "masks.area", lambda share: 0 < share < 1, "a share between 0 and 1")
+    require(config, "masks.walk.exp_times", lambda t: t <= 12, "12 at most, which is 4096 steps")
+    require(config, "masks.walk.keep", lambda share: 0 <= share < 1, "a share from 0, below 1")
+    for name in ("masks.relations.radius", "masks.walk.radius"):
+        require(config, name, lambda cells: cells >= 2, "at least 2")
     given = [name for name in ("threshold", "annotated", "area") if getattr(config.masks, name) is not None]
     if len(given) > 1:
         raise InputError(f"masks.{given[0]} and masks.{given[1]} both choose the threshold; give one of them")
@@ -116,7 +130,7 @@ def check_options(config: Config) -> None:
     check_inference(config)
     check_evaluation(config, "evaluation.")
     for step in STEPS:
-        augment = getattr(config, step).augment
+        augment = attrgetter(f"{step}.augment")(config)
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
     check_architecture(config)

@@ -465,6 +465,8 @@ SCRIPT_OF = {
     "recam": "train_cls.py",
     "control": "train_cls.py",
     "seeds": "make_seeds.py",
+    "relations": "make_masks.py",
+    "refined": "make_masks.py",
     "masks": "make_masks.py",
     "segmenter": "train_seg.py",
     "segmenter_supervised": "train_seg.py",

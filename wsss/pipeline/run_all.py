@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from wsss.masks import require_backend
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
+from wsss.pipeline.refine_seeds import require_crf
 from wsss.pipeline.report import make_report
 from wsss.pipeline.run import Run
 from wsss.pipeline.self_training import train_segmenters
@@ -22,8 +22,8 @@ def run_pipeline(run: Run) -> dict[str, float]:
         "report": make_report,
     }
     wanted = list(steps)[: list(steps).index(run.config.until) + 1]
-    if "masks" in wanted and run.config.masks.kind != "threshold":
-        require_backend(run.config.masks.crf)  # now, rather than after an hour of training
+    if "masks" in wanted:
+        require_crf(run.config.masks)  # now, rather than after an hour of training
     for name in wanted:
         steps[name](run)
     return run.write_results()

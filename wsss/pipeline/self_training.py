@@ -16,7 +16,7 @@ from wsss.masks import CRFParams, dense_crf
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import Inference, Segmenter, load_segmenter
 from wsss.pipeline.config import SelfTrainingConfig
-from wsss.pipeline.make_masks import engine, one_thread
+from wsss.pipeline.mask_maker import engine, one_thread
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.train_segmenter import Lesson, mask_lesson, train_segmenter, true_lesson

@@ -27,6 +27,7 @@ from wsss.models import SegmentationNetwork, load_segmenter
 from wsss.pipeline.guards import PredictionGuard, check_masks_teach, warn_of_collapse
 from wsss.pipeline.make_masks import describe_masks
 from wsss.pipeline.networks import new_segmenter, save_segmenter
+from wsss.pipeline.refine_seeds import source_of_masks
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou
 from wsss.pipeline.training import augmentation, autocast, device_of, fit, num_workers, optimizer_options, prepare
@@ -83,7 +84,7 @@ def segmenter_step(run: Run, lesson: Lesson) -> Step:
     if run.config.segmenter.init == "classifier":
         inputs.append("recam" if run.config.recam.enabled else "classifier")
     if run.config.segmenter.loss.confidence and "masks" in inputs:
-        inputs.append("seeds")
+        inputs.append(source_of_masks(run))
     return run.step(lesson.step, {"backbone": asdict(run.config.backbone), "segmenter": settings}, inputs)
 
 
@@ -161,7 +162,7 @@ def _fit(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson, cou
             transform=augmentation(config.augment),
             mask_folder=lesson.folder,
             cache=run.image_cache,
-            confidence=SeedConfidence(run.folder / "seeds") if by_seeds else None,
+            confidence=SeedConfidence(run.folder / source_of_masks(run)) if by_seeds else None,
         ),
         ImageDataset(
             run.data,

@@ -66,16 +66,16 @@ def choose_images(
 
 
 def train_rows(
-    files: RunFiles, description: DataDescription, ids: Sequence[str], predict: Predict | None
+    files: RunFiles, description: DataDescription, ids: Sequence[str], predict: Predict | None, *, masks: str = "masks"
 ) -> list[GalleryRow]:
-    """Rows over the whole chain: image, maps, seed, pseudo-mask, the segmenter's prediction, truth."""
+    """Rows over the whole chain: image, maps, seed, pseudo-mask from a folder, the segmenter's prediction, truth."""
     rows = []
     for image_id in ids:
         row = _Row(files, description, image_id)
         row.add_maps("CAM", files.seeds(image_id, "cam"))
         row.add_maps("ReCAM", files.seeds(image_id, "recam"))
         row.add_maps("seed", files.seeds(image_id))
-        row.add_labels("mask", files.labels("masks", image_id))
+        row.add_labels("mask", files.labels(masks, image_id))
         row.add_labels("prediction", predict(row.image) if predict is not None else None)
         row.add_truth()
         rows.append(row.finish())

@@ -131,11 +131,13 @@ def write_report(
     legend = class_legend(description.classes)
     unseen = "" if {*train_ids} & {*val_ids} else "None of them is a training image."
     galleries = [
-        _gallery("Training images, from label to mask", "Colours stand for classes, in maps and masks.", train, legend),
-        _gallery("Validation images", unseen, val, legend),
+        gallery_of(
+            "Training images, from label to mask", "Colours stand for classes, in maps and masks.", train, legend
+        ),
+        gallery_of("Validation images", unseen, val, legend),
     ]
     curves = files.seed_curves()
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     text = page.render(
         run=run_folder.resolve().name,
         data=description.name,
@@ -149,7 +151,7 @@ def write_report(
         galleries=[gallery for gallery in galleries if gallery.rows],
         times=_times(results),
         config=files.config(),
-        licence=_licence(description),
+        licence=licence_of(description),
         notes=list(dict.fromkeys(files.notes)),
     )
     _write_sheet(report / "gallery.png", train, choose(chosen, num_images=SHEET_ROWS))
@@ -162,7 +164,8 @@ def write_report(
     return report / "index.html"
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of the pages."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
@@ -244,7 +247,8 @@ def _best(curve: Curve) -> float:
     return max(zip(curve.miou, curve.thresholds, strict=True), key=lambda point: point[0])[1]
 
 
-def _gallery(title: str, remark: str, rows: list[GalleryRow], legend: list[LegendEntry]) -> Gallery:
+def gallery_of(title: str, remark: str, rows: list[GalleryRow], legend: list[LegendEntry]) -> Gallery:
+    """Rows made ready for a page."""
     columns = columns_of(rows)
     return Gallery(
         *(title, remark, columns),
@@ -277,7 +281,8 @@ def _times(results: dict[str, float]) -> list[Time]:
     return [Time(row.figure, row.value, round(100 * by_name.get(row.figure, 0) / longest, 1)) for row in rows]
 
 
-def _licence(description: DataDescription) -> str:
+def licence_of(description: DataDescription) -> str:
+    """A line on the licence of pictures made from a data set; empty where it names none."""
     found = next((name for name in ("LICENSE", "LICENCE", "LICENSE.txt") if (description.root / name).is_file()), None)
     if found is None:
         return ""

@@ -34,6 +34,8 @@ FIXED_NAMES = {
     "seeds/miou": ("seeds", "default seed"),
     "seeds/oracle_miou": ("seeds", "default seed, oracle"),
     "seeds/seconds_per_image": ("seeds", "seconds an image, all maps"),
+    "refined/miou": ("seeds", "refined seed"),
+    "refined/oracle_miou": ("seeds", "refined seed, oracle"),
     "masks/miou": ("pseudo-masks", "pseudo-masks"),
     "masks/oracle_miou": ("pseudo-masks", "pseudo-masks, oracle"),
     "masks/oracle_gap": ("pseudo-masks", "lost to the oracle"),
@@ -183,7 +185,19 @@ def format_time(seconds: float) -> str:
 def _rank(key: str) -> tuple[int, str]:
     """Order within groups: the named figures first as listed, kinds and the rest by name; times as they were run."""
     named = list(FIXED_NAMES)
-    steps = ("classifier", "recam", "seeds", "masks", "segmenter", "supervised", "evaluate", "report", "total")
+    steps = (
+        "classifier",
+        "recam",
+        "seeds",
+        "relations",
+        "refined",
+        "masks",
+        "segmenter",
+        "supervised",
+        "evaluate",
+        "report",
+        "total",
+    )
     if key in named:
         return named.index(key), ""
     step = key.removeprefix("time/").removesuffix("_s")

@@ -1,0 +1,191 @@
+"""Masks of any images from their seeds, in parallel: what steps that make masks share."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.parallel import get_active_backend
+from numpy.typing import NDArray
+from rich.progress import track
+
+from wsss.data import DataDescription, read_image, save_mask
+from wsss.errors import InputError
+from wsss.masks import CRFParams, join_confident, local_labels, refine_batch, to_labels
+from wsss.pipeline.config import MasksConfig
+from wsss.pipeline.run import Run
+from wsss.pipeline.training import device_of, keep_freed_memory, show_progress
+from wsss.seeds import Seeds, load_seeds, resize_maps
+
+GPU_BATCH = 8
+
+
+@dataclass(frozen=True)
+class MaskMaker:
+    """Seeds to pseudo-masks; picklable, so that worker processes can be given it.
+
+    Attributes:
+        data: where the images lie.
+        seeds: folder of the seeds.
+        kind: crf, confident or threshold.
+        fg_margin: confident: added to the threshold for the foreground pass.
+        bg_margin: confident: subtracted from it for the background pass.
+        params: the CRF's kernels and back end.
+        device: where the torch back end works.
+    """
+
+    data: DataDescription
+    seeds: Path
+    kind: str
+    fg_margin: float
+    bg_margin: float
+    params: CRFParams
+    device: str
+
+    def __call__(self, image_ids: Sequence[str], thresholds: Sequence[float]) -> list[NDArray[np.uint8]]:
+        """Label maps (T, H, W) of images of one size at each background threshold; all share what the CRF builds."""
+        seeds = [load_seeds(self.seeds / f"{image_id}.npz") for image_id in image_ids]
+        local = [self._labels(of_image, thresholds) for of_image in seeds]
+        if self.kind != "threshold":
+            images = np.stack([np.array(read_image(self.data.image_path(image_id))) for image_id in image_ids])
+            num_labels = [len(of_image.classes) + 1 for of_image in seeds]
+            local = refine_batch(images, local, num_labels, self.params, device=self.device)
+        masks = [to_labels(labels, of_image.classes) for labels, of_image in zip(local, seeds, strict=True)]
+        if self.kind != "confident":
+            return masks
+        return [join_confident(*np.split(of_image, 2)) for of_image in masks]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU does the work, which wants batches and no processes beside."""
+        return self.device != "cpu" and self.kind != "threshold"
+
+    def _labels(self, seeds: Seeds, thresholds: Sequence[float]) -> NDArray[np.uint8]:
+        """What the CRF starts from, (T, H, W); confident: foreground passes, then background passes."""
+        cuts = list(thresholds)
+        if self.kind == "confident":
+            high = [min(t + self.fg_margin, 1.0) for t in thresholds]
+            cuts = high + [max(t - self.bg_margin, 0.0) for t in thresholds]
+        if not len(seeds.classes):
+            return np.zeros((len(cuts), *seeds.size), np.uint8)
+        maps = resize_maps(seeds.maps, seeds.size)
+        return np.stack([local_labels(maps, cut) for cut in cuts])
+
+
+def mask_maker(run: Run, seeds: str = "seeds") -> MaskMaker:
+    """The run's way from the seeds of a step to masks."""
+    config = run.config.masks
+    device = str(device_of(run.config)) if config.crf.backend == "torch" else "cpu"
+    margins = config.fg_margin, config.bg_margin
+    return MaskMaker(run.data, run.folder / seeds, config.kind, *margins, config.crf, device)
+
+
+def write_masks(run: Run, maker: MaskMaker, image_ids: Sequence[str], threshold: float, folder: Path) -> None:
+    """Write the label maps `<id>.png` that are not there yet."""
+    missing = [image_id for image_id in image_ids if not (folder / f"{image_id}.png").exists()]
+    tasks = [delayed(_write)(maker, ids, threshold, folder) for ids in _groups(maker, missing)]
+    run_tasks(run, maker, tasks, folder.name)
+
+
+def _write(maker: MaskMaker, image_ids: Sequence[str], threshold: float, folder: Path) -> None:
+    with one_thread():
+        for image_id, masks in zip(image_ids, maker(image_ids, [threshold]), strict=True):
+            save_mask(folder / f"{image_id}.png", masks[0])
+
+
+def _groups(maker: MaskMaker, image_ids: Sequence[str]) -> list[list[str]]:
+    """Images that go through the CRF together: alone on CPUs, in batches of one size on GPUs."""
+    if not maker.on_gpu:
+        return [[image_id] for image_id in image_ids]
+    size = {image_id: load_seeds(maker.seeds / f"{image_id}.npz").size for image_id in image_ids}
+    groups = []
+    for _, of_size in groupby(sorted(image_ids, key=lambda i: size[i]), key=lambda i: size[i]):
+        ids = list(of_size)
+        groups += [ids[start : start + GPU_BATCH] for start in range(0, len(ids), GPU_BATCH)]
+    return groups
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread: as many processes as cores share them, and sums do not depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def engine(config: MasksConfig) -> Iterator[None]:
+    """Who does the work of a block: a back end of joblib, or a Dask cluster.
+
+    Raises:
+        InputError: for a back end that joblib does not have, or a scheduler that does not answer.
+    """
+    if config.backend != "dask":
+        with parallel_config(backend=config.backend, n_jobs=config.jobs):
+            yield
+        return
+    try:
+        from dask.distributed import Client
+    except ModuleNotFoundError:
+        raise InputError("masks.backend=dask needs `pip install distributed`; or choose masks.backend=loky") from None
+    jobs = config.jobs if config.jobs > 0 else cpu_count()
+    local = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    try:
+        client = Client(config.scheduler) if config.scheduler else Client(**local)
+    except (OSError, ValueError) as error:
+        raise InputError(f"masks.scheduler={config.scheduler}: no Dask scheduler there ({error})") from error
+    with client:
+        yield
+
+
+def run_tasks(run: Run, maker: MaskMaker, tasks: Sequence[Any], title: str) -> list[Any]:
+    """What the tasks return, in their order.
+
+    Raises:
+        InputError: if a worker was killed.
+    """
+    if not tasks:
+        return []
+    hidden = not show_progress(run.config)
+    try:
+        return list(track(_results(run, maker, tasks), title, total=len(tasks), disable=hidden, transient=True))
+    except (TerminatedWorkerError, *_dask_errors()) as error:
+        raise InputError(
+            f"{title}: a worker process was killed, by want of memory perhaps; fewer need less (masks.jobs=1), "
+            "and the same command goes on from here"
+        ) from error
+
+
+def _results(run: Run, maker: MaskMaker, tasks: Sequence[Any]) -> Iterable[Any]:
+    """What the tasks return, in their order; on GPUs one after the other."""
+    if maker.on_gpu:
+        return Parallel(n_jobs=1)(tasks)
+    if run.config.masks.backend == "dask":
+        from distributed import default_client
+
+        # Not by joblib, which would wait for ever for a task that has ended one worker after another.
+        client = default_client()
+        futures = [client.submit(work, *args, **options, pure=False) for work, args, options in tasks]
+        return (future.result() for future in futures)
+    in_turn = get_active_backend()[0].supports_return_generator  # or all at once, at the end
+    return Parallel(return_as="generator" if in_turn else "list")(tasks)
+
+
+def _dask_errors() -> tuple[type[Exception], ...]:
+    """What Dask raises for a task that has ended one worker after another."""
+    if "distributed" not in sys.modules:
+        return ()
+    from distributed.scheduler import KilledWorker
+
+    return (KilledWorker,)

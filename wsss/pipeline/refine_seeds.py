@@ -1,0 +1,274 @@
+"""Steps `relations` and `refined`: seeds spread within objects by IRN, AffinityNet or PAR, before they become masks."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import product
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+from torch import Tensor
+
+from wsss.cam import strided_size
+from wsss.data import ImageDataset, TrainValData, eval_transform, read_image, read_mask
+from wsss.masks import affinity_walk, feature_affinities, par, random_walk, require_backend, walk_bytes
+from wsss.models import IRN, AffinityNet
+from wsss.models.files import backbone_of, read_model, save_model
+from wsss.pipeline.config import MasksConfig, WalkConfig
+from wsss.pipeline.make_seeds import original_sizes, resized, seed_protocol, seed_threshold, sweep_seeds
+from wsss.pipeline.mask_maker import engine, mask_maker, write_masks
+from wsss.pipeline.networks import trained_backbone
+from wsss.pipeline.run import Run, Step
+from wsss.pipeline.tables import VOID_POLICY
+from wsss.pipeline.training import (
+    augmentation,
+    autocast,
+    device_of,
+    fit,
+    num_workers,
+    optimizer_options,
+    prepare,
+    show_progress,
+)
+from wsss.seeds import load_seeds, save_seeds
+from wsss.tasks import RelationTask
+
+log = logging.getLogger(__name__)
+
+LEARNT: dict[str, type[IRN] | type[AffinityNet]] = {"irn": IRN, "psa": AffinityNet}
+# Options of the walk that the outcome does not depend on.
+OF_OTHERS = {"irn": ("budget", "background_power"), "psa": ("budget", "scales", "flip"), "par": ()}
+
+
+def source_of_masks(run: Run) -> str:
+    """The step whose seeds masks are cut of."""
+    return "seeds" if run.config.masks.refine == "none" else "refined"
+
+
+def require_crf(config: MasksConfig) -> None:
+    """Refuse a CRF back end that is missing, where masks, or labels to learn from, need one."""
+    if config.kind != "threshold" or config.refine in LEARNT:
+        require_backend(config.crf)
+
+
+def refined_protocol(run: Run) -> dict[str, object]:
+    """How the seeds were refined, for the figures of what is made of them."""
+    refine = run.config.masks.refine
+    if refine == "none":
+        return {}
+    return {"refined": refine} if refine == "par" else {"refined": f"{refine}, {run.config.masks.walk.keep:g} kept"}
+
+
+def refine_seeds(run: Run) -> Step | None:
+    """Write `refined/<id>.npz`, the train images' seeds after what `masks.refine` asks for, and score them."""
+    kind = run.config.masks.refine
+    if kind == "none":
+        return None
+    if kind in LEARNT:
+        train_relations(run)
+    step = refined_step(run)
+    if step.skip(scored=run.has_train_truth):
+        return step
+    prepare(run.config)
+    with step.working():
+        _refine(run, step)
+        if run.has_train_truth:
+            _score(run, step)
+    return step
+
+
+def refined_step(run: Run) -> Step:
+    """The step's identity: its options, the seeds, and what was learnt from them."""
+    config = run.config.masks
+    settings = asdict(config.par if config.refine == "par" else config.walk)
+    for option in OF_OTHERS[config.refine]:
+        del settings[option]
+    inputs = ["seeds", "relations"] if config.refine in LEARNT else ["seeds"]
+    settings = {"refine": config.refine, **settings}
+    return run.step("refined", {"refined": settings}, inputs, [f"{image_id}.npz" for image_id in run.train_ids])
+
+
+def relations_step(run: Run) -> Step:
+    """The step's identity: its options, the seeds, and the network it grows on."""
+    config = run.config.masks
+    crf = {option: value for option, value in asdict(config.crf).items() if option != "backend"}
+    labels = {"fg_margin": config.fg_margin, "bg_margin": config.bg_margin, "crf": crf}
+    settings = {"refine": config.refine, **asdict(config.relations), "labels": labels}
+    network = "recam" if run.config.recam.enabled else "classifier"
+    return run.step("relations", {"relations": settings}, ["seeds", network])
+
+
+def train_relations(run: Run) -> Step:
+    """Train IRN or AffinityNet on `relations/labels/<id>.png`, the confident labels of the seeds; writes `model.pt`."""
+    step = relations_step(run)
+    if step.skip():
+        return step
+    run.check_data()
+    prepare(run.config)
+    kind = run.config.masks.refine
+    labels = step.folder / "labels"
+    with step.working():
+        labels.mkdir(exist_ok=True)
+        with engine(run.config.masks):
+            maker = replace(mask_maker(run), kind="confident")
+            write_masks(run, maker, run.train_ids, seed_threshold(run, run.folder / "seeds"), labels)
+        network = LEARNT[kind](trained_backbone(run))
+        _fit(run, step, network, labels)
+        if isinstance(network, IRN):
+            _centre(run, network)
+        settings = {"backbone": {**asdict(run.config.backbone), "weights": "none"}}
+        save_model(step.folder / "model.pt", network, kind=kind, network=settings, classes=list(run.data.classes))
+    return step
+
+
+def _fit(run: Run, step: Step, network: IRN | AffinityNet, labels: Path) -> None:
+    config = run.config.masks.relations
+    data = TrainValData(
+        ImageDataset(
+            run.data,
+            run.train_ids,
+            run.train_labels,
+            transform=augmentation(config.augment or run.config.classifier.augment),
+            mask_folder=labels,
+            cache=run.image_cache,
+        ),
+        ImageDataset(run.data, [], run.train_labels[:0], transform=eval_transform()),
+        batch_size=config.batch_size,
+        num_workers=num_workers(run.config),
+    )
+    task = RelationTask(network, radius=config.radius, **optimizer_options(config.optimizer))
+    fit(run.config, task, data, step.folder, epochs=config.epochs, guarded="masks.relations")
+
+
+@torch.inference_mode()
+def _centre(run: Run, network: IRN) -> None:
+    """Make the displacements' mean over the train images 0, by which they point at centres (IRN, "mean shift")."""
+    network.eval().to(device_of(run.config))
+    means = [network(image).displacement.mean(dim=(0, 2, 3)) for _, image in _images(run, run.train_ids)]
+    network.mean_displacement += torch.stack(means).mean(dim=0)
+
+
+def _images(run: Run, ids: list[str]) -> Iterator[tuple[str, Tensor]]:
+    """Images (1, 3, H, W) uint8 as the seeds saw them."""
+    transform, device = eval_transform(run.config.cam.resize_long), device_of(run.config)
+    for image_id in ids:
+        pixels = np.array(transform(read_image(run.data.image_path(image_id))))
+        yield image_id, torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)
+
+
+@torch.inference_mode()
+def _refine(run: Run, step: Step) -> None:
+    refine = Refinement(run)
+    if run.config.masks.refine == "irn":
+        _tell_memory(run)
+    missing = [i for i in run.train_ids if not (step.folder / f"{i}.npz").exists()]
+    hidden = not show_progress(run.config)
+    for image_id, image in track(_images(run, missing), "refined", total=len(missing), disable=hidden, transient=True):
+        seeds = load_seeds(run.folder / "seeds" / f"{image_id}.npz")
+        maps = torch.from_numpy(seeds.maps).to(image.device)
+        refined = refine(image, maps) if len(maps) else maps
+        save_seeds(step.folder / f"{image_id}.npz", refined, seeds.classes.tolist(), seeds.size)
+
+
+def _tell_memory(run: Run) -> None:
+    """Say what the largest walk takes, before the first."""
+    walk, longest = run.config.masks.walk, run.config.cam.resize_long
+    grids = [strided_size(resized(size, longest)) for size in original_sizes(run).values()]
+    most = max(walk_bytes(grid, walk.radius) for grid in grids) / 2**20
+    if most > walk.budget:
+        log.info("walk: up to %d MB, over masks.walk.budget=%d: in tiles", most, walk.budget)
+    else:
+        log.info("walk: up to %.1f MB", most)
+
+
+class Refinement:
+    """The run's way from an image and its seeds to refined ones."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.config = run, run.config.masks
+        self.network: IRN | AffinityNet | None = None
+        if self.config.refine in LEARNT:
+            self.network = load_relations(run.folder / "relations" / "model.pt").to(device_of(run.config))
+
+    def __call__(self, image: Tensor, maps: Tensor) -> Tensor:
+        """Refined maps in [0, 1].
+
+        Args:
+            image: (1, 3, H, W) uint8.
+            maps: the seeds, (K, h, w), K ≥ 1.
+        """
+        if isinstance(self.network, IRN):
+            walked = self._within_edges(self.network, image, maps)
+        elif isinstance(self.network, AffinityNet):
+            walked = self._by_features(self.network, image, maps)
+        else:
+            return self._by_colors(image, maps)
+        return torch.lerp(walked, maps, self.config.walk.keep)
+
+    def _within_edges(self, network: IRN, image: Tensor, maps: Tensor) -> Tensor:
+        walk = self.config.walk
+        with autocast(self.run.config):
+            edge = edges(network, image, walk, size=maps.shape[1:])
+        scores = random_walk(
+            maps, edge, radius=walk.radius, beta=walk.beta, exp_times=walk.exp_times, budget=walk.budget * 2**20
+        )
+        return scores / scores.max().clamp(min=torch.finfo(scores.dtype).tiny)
+
+    def _by_features(self, network: AffinityNet, image: Tensor, maps: Tensor) -> Tensor:
+        walk = self.config.walk
+        with autocast(self.run.config):
+            features = network(image)[0].float()
+        size = maps.shape[1:]
+        background = (1 - maps.amax(dim=0, keepdim=True)) ** walk.background_power
+        planes = F.interpolate(torch.cat([background, maps])[None], features.shape[1:], mode="area")[0]
+        affinities = feature_affinities(features, walk.radius)
+        scores = affinity_walk(planes, affinities, radius=walk.radius, beta=walk.beta, exp_times=walk.exp_times)
+        # A share of class and background: beyond a half where the class has the higher score, as published.
+        shares = scores[1:] / (scores[1:] + scores[:1]).clamp(min=torch.finfo(scores.dtype).tiny)
+        return F.interpolate(shares[None], size, mode="bilinear", align_corners=False)[0]
+
+    def _by_colors(self, image: Tensor, maps: Tensor) -> Tensor:
+        options = asdict(self.config.par)
+        stride = options.pop("stride")
+        size = [ceil(side / stride) for side in image.shape[2:]]
+        maps = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
+        return par(image[0], maps, **options).clamp(0, 1)
+
+
+def edges(network: IRN, image: Tensor, walk: WalkConfig, *, size: Sequence[int]) -> Tensor:
+    """Edge probability (h, w) of an image (1, 3, H, W), from all scales and the mirror image."""
+    logits = []
+    for scale, flip in product(walk.scales, (False, True) if walk.flip else (False,)):
+        sides = [max(round(side * scale), 32) for side in image.shape[2:]]
+        seen = image.float() / 255
+        seen = F.interpolate(seen, sides, mode="bilinear", align_corners=False, antialias=True)
+        found = network.edges(seen.flip(-1) if flip else seen)
+        found = found.flip(-1) if flip else found
+        logits.append(F.interpolate(found[None].float(), size, mode="bilinear", align_corners=False)[0, 0])
+    return torch.stack(logits).mean(dim=0).sigmoid()
+
+
+def load_relations(path: Path) -> IRN | AffinityNet:
+    """Read an IRN or AffinityNet, in evaluation mode."""
+    file = read_model(path, kinds=tuple(LEARNT))
+    network = LEARNT[file.kind](backbone_of(file))
+    network.load_state_dict(file.state_dict)
+    return network.eval()
+
+
+def _score(run: Run, step: Step) -> None:
+    """Score the refined seeds at the threshold chosen without truth and at the best of many."""
+    truths = {i: read_mask(run.data.mask_path(i)) for i in run.score_ids}
+    threshold = seed_threshold(run, step.folder)
+    grid = np.arange(run.config.cam.thresholds) / run.config.cam.thresholds
+    sweep = sweep_seeds(step.folder, truths, run.data.num_classes + 1, [*grid, threshold])
+    protocol = {"scored": "seeds", "split": run.scored_split, "images": len(truths), "crf": "none", "void": VOID_POLICY}
+    protocol |= seed_protocol(run) | refined_protocol(run)
+    chosen, best = (int(np.flatnonzero(sweep.thresholds == t)[0]) for t in (threshold, sweep.thresholds[sweep.best]))
+    for key, at, source in (("miou", chosen, "mean Otsu, no truth"), ("oracle_miou", best, "oracle")):
+        where = {"threshold": round(float(sweep.thresholds[at]), 4), "threshold_from": source}
+        step.add_figure(f"refined/{key}", 100 * sweep.miou[at], **protocol, **where)
