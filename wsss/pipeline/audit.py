@@ -15,14 +15,14 @@ from rich.text import Text
 
 from wsss.data import VOID, check_masks, read_mask
 from wsss.masks import require_backend
-from wsss.metrics import activation, agreement, confusion_matrix, error_split, iou, robust_scores, scores
-from wsss.pipeline.make_masks import describe_masks, masks_step
+from wsss.metrics import ErrorSplit, activation, agreement, confusion_matrix, error_split, iou, robust_scores, scores
+from wsss.pipeline.make_masks import masks_step
 from wsss.pipeline.make_seeds import seed_threshold
 from wsss.pipeline.mask_maker import MaskMaker, engine, mask_maker, one_thread, run_tasks
 from wsss.pipeline.refine_seeds import source_of_masks
 from wsss.pipeline.run import Run, read_manifest, write_json
 from wsss.pipeline.tables import VOID_POLICY
-from wsss.pipeline.train_segmenter import require_masks
+from wsss.pipeline.train_segmenter import mask_lesson, require_masks
 from wsss.report import write_audit_page
 from wsss.writing import write_csv
 
@@ -77,6 +77,12 @@ class Audit(NamedTuple):
     images: list[dict[str, Any]]
     worst: list[str]
 
+    @property
+    def worst_rows(self) -> list[dict[str, Any]]:
+        """Rows of the images to look at first."""
+        by_id = {row["image"]: row for row in self.images}
+        return [by_id[image_id] for image_id in self.worst]
+
 
 def audit_masks(run: Run) -> Audit:
     """Look at the masks; writes `audit/audit.json`, `classes.csv`, `images.csv` and `index.html`, and prints the gist.
@@ -85,14 +91,17 @@ def audit_masks(run: Run) -> Audit:
         InputError: if a mask is missing.
     """
     require_backend(run.config.masks.crf)
-    masks = audited_folder(run)
-    require_masks(run, masks)
+    lesson = mask_lesson(run)
+    masks = lesson.folder
+    if lesson.inputs:  # the run's own
+        if not masks_step(run).is_finished:
+            log.warning("%s: not made of these seeds with these options; the seeds are compared all the same", masks)
+        require_masks(run, masks)
     check_masks(run.data, run.train_ids, masks)
     audited = _look(run, masks)
     audit = summarize(run, audited)
-    given = run.config.segmenter.masks
     protocol = run.stamp(
-        audited=given or describe_masks(run),
+        audited=lesson.trained_on,
         split=run.config.data.train,
         images=len(audited),
         void=VOID_POLICY,
@@ -102,24 +111,13 @@ def audit_masks(run: Run) -> Audit:
     write_json(folder / "audit.json", {"protocol": protocol, **audit._asdict()})
     for name, rows in (("classes", audit.classes), ("images", audit.images)):
         write_csv(folder / f"{name}.csv", list(rows[0]), [tuple(map(_cell, row.values())) for row in rows])
-    by_id = {row["image"]: row for row in audit.images}
-    worst = {image_id: by_id[image_id]["reasons"] for image_id in audit.worst}
+    worst = {row["image"]: row["reasons"] for row in audit.worst_rows}
     write_audit_page(
         run.folder, run.data, masks, protocol=protocol, summary=audit.summary, classes=audit.classes, worst=worst
     )
     _print(run, audit)
     log.info("wrote %s", folder / "index.html")
     return audit
-
-
-def audited_folder(run: Run) -> Path:
-    """Where the masks lie that the segmenter learns from; warns if they are not of the options given."""
-    if run.config.segmenter.masks is not None:
-        return Path(run.config.segmenter.masks)
-    step = masks_step(run)
-    if not step.is_finished:
-        log.warning("%s: not made of these seeds with these options; the seeds are compared all the same", step.folder)
-    return step.folder
 
 
 def _look(run: Run, masks: Path) -> list[ImageAudit]:
@@ -174,12 +172,10 @@ def _print(run: Run, audit: Audit) -> None:
     console.print(table)
     for name, value in audit.summary.items():
         console.print(f"{name.replace('_', ' ')}: {value}", markup=False)
-    by_id = {row["image"]: row for row in audit.images}
     console.print("look at these first:")
-    for image_id in audit.worst:
-        row = by_id[image_id]
+    for row in audit.worst_rows:
         told = ([] if row["miou"] is None else [f"mIoU {row['miou']}"]) + row["reasons"]
-        console.print(f"  {image_id}: {'; '.join(told) or 'nothing odd'}", markup=False)
+        console.print(f"  {row['image']}: {'; '.join(told) or 'nothing odd'}", markup=False)
 
 
 def summarize(run: Run, audited: Sequence[ImageAudit]) -> Audit:
@@ -242,7 +238,7 @@ def _image_row(run: Run, one: ImageAudit, outliers: dict[int, float], low: dict[
     return {
         "image": one.image,
         "classes": [names[c] for c in one.classes],
-        **({"miou": None, "confused": None, "missed": None, "spilled": None, "undecided": None} | true),
+        **(dict.fromkeys(("miou", *ErrorSplit._fields)) | true),
         "coverage": round(one.coverage, 4),
         **{name: round(getattr(one, name), 4) for name in AGREEMENTS},
         "erased": [names[c] for c in one.erased],

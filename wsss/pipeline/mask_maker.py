@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,11 @@ def mask_maker(run: Run, seeds: str = "seeds") -> MaskMaker:
     device = str(device_of(run.config)) if config.crf.backend == "torch" else "cpu"
     margins = config.fg_margin, config.bg_margin
     return MaskMaker(run.data, run.folder / seeds, config.kind, *margins, config.crf, device)
+
+
+def crf_settings(params: CRFParams) -> dict[str, object]:
+    """What masks depend on of a CRF: all but the back end, which computes the same."""
+    return {option: value for option, value in asdict(params).items() if option != "backend"}
 
 
 def write_masks(run: Run, maker: MaskMaker, image_ids: Sequence[str], threshold: float, folder: Path) -> None:

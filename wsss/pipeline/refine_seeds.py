@@ -20,7 +20,7 @@ from wsss.models import IRN, AffinityNet
 from wsss.models.files import backbone_of, read_model, save_model
 from wsss.pipeline.config import MasksConfig, WalkConfig
 from wsss.pipeline.make_seeds import original_sizes, resized, seed_protocol, seed_threshold, sweep_seeds
-from wsss.pipeline.mask_maker import engine, mask_maker, write_masks
+from wsss.pipeline.mask_maker import crf_settings, engine, mask_maker, write_masks
 from wsss.pipeline.networks import trained_backbone
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY
@@ -95,8 +95,7 @@ def refined_step(run: Run) -> Step:
 def relations_step(run: Run) -> Step:
     """The step's identity: its options, the seeds, and the network it grows on."""
     config = run.config.masks
-    crf = {option: value for option, value in asdict(config.crf).items() if option != "backend"}
-    labels = {"fg_margin": config.fg_margin, "bg_margin": config.bg_margin, "crf": crf}
+    labels = {"fg_margin": config.fg_margin, "bg_margin": config.bg_margin, "crf": crf_settings(config.crf)}
     settings = {"refine": config.refine, **asdict(config.relations), "labels": labels}
     network = "recam" if run.config.recam.enabled else "classifier"
     return run.step("relations", {"relations": settings}, ["seeds", network])

@@ -16,7 +16,7 @@ from wsss.masks import CRFParams, dense_crf
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import Inference, Segmenter, load_segmenter
 from wsss.pipeline.config import SelfTrainingConfig
-from wsss.pipeline.mask_maker import engine, one_thread
+from wsss.pipeline.mask_maker import crf_settings, engine, one_thread
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.train_segmenter import Lesson, mask_lesson, train_segmenter, true_lesson
@@ -67,7 +67,7 @@ def relabel(run: Run, lesson: Lesson, number: int) -> Step:
     settings = asdict(options)
     for option in ("rounds", "min_change"):
         del settings[option]
-    settings |= {"masks_crf": None if crf is None else {k: v for k, v in asdict(crf).items() if k != "backend"}}
+    settings |= {"masks_crf": None if crf is None else crf_settings(crf)}
     files = [f"{image_id}.png" for image_id in run.train_ids]
     step = run.step(f"relabel_round{number}", {"self_training": settings}, [lesson.step], files)
     if step.skip(scored=run.has_train_truth):
