@@ -57,9 +57,12 @@ def par(
 
 def _color_kernel(image: Tensor, dilations: Sequence[int], width: float) -> Tensor:
     """Weights (N, H, W) of each pixel's neighbours by colour; their sum is 1."""
-    around = torch.stack([*_around(image, dilations)])  # (N, 3, H, W)
-    spread = width * (around.std(dim=0) + EPS)
-    return (-((around - image) / spread).square().mean(dim=1)).softmax(dim=0)
+    logits = torch.zeros(len(_offsets(dilations)), *image.shape[1:], device=image.device)  # (N, H, W)
+    for channel in image.split(1):  # one by one: the neighbours' colours are what takes the memory
+        around = torch.cat([*_around(channel, dilations)])
+        spread = width * (around.std(dim=0) + EPS)
+        logits -= around.sub_(channel).div_(spread).square_() / len(image)
+    return logits.softmax(dim=0)
 
 
 def _place_kernel(dilations: Sequence[int], width: float) -> Tensor:
