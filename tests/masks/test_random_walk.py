@@ -88,6 +88,9 @@ def test_tiles_give_the_same_scores() -> None:
     maps, edge = some_case(90, 150)
     assert walk_bytes(edge.shape, 5) > 8_000_000
     torch.testing.assert_close(random_walk(maps, edge, budget=8_000_000), random_walk(maps, edge), atol=1e-6, rtol=0)
+    affinities = feature_affinities(torch.cat([maps, edge[None]]), 5)
+    whole = affinity_walk(maps, affinities)
+    torch.testing.assert_close(affinity_walk(maps, affinities, budget=8_000_000), whole, atol=1e-6, rtol=0)
 
 
 def test_nothing_crosses_a_closed_boundary() -> None:

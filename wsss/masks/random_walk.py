@@ -7,7 +7,7 @@ is the chance that n fair steps to either side end k away from where they began,
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import product
 from math import comb, isqrt
@@ -21,6 +21,7 @@ from torch import Tensor
 from wsss.masks.affinity import edge_affinities, neighbours
 
 DROPPED = 1e-7  # sum of the terms that are left out of a power; all add up to 1
+BUDGET = 512 * 1024**2
 BYTES_PER_NEIGHBOUR = 42  # measured while T is built: affinities, values, columns, and copies of them
 STEPS_PER_TILE = 8
 
@@ -32,7 +33,7 @@ def random_walk(
     radius: int = 5,
     beta: float = 10.0,
     exp_times: int = 8,
-    budget: int = 512 * 1024**2,
+    budget: int = BUDGET,
 ) -> Tensor:
     """Spread class scores within boundaries: `(maps · (1 - edge)) Tⁿ`, n = 2^exp_times (IRN).
 
@@ -52,24 +53,21 @@ def random_walk(
     """
     if maps.dim() != 3 or edge.shape != maps.shape[1:]:
         raise ValueError(f"expected maps (K, h, w) and an edge map (h, w), got {[*maps.shape]} and {[*edge.shape]}")
-    weights = power_weights(2**exp_times)
-    state = _start(maps * (1 - edge), weights)
-    num_steps = len(weights) - 1
-    tiles = [_whole(edge.shape)]
-    if walk_bytes(edge.shape, radius) > budget:
-        num_steps, tiles = STEPS_PER_TILE, _tiles(edge.shape, radius, budget)
-    for first in range(1, len(weights), num_steps):
-        steps = range(first, min(first + num_steps, len(weights)))
-        moved = torch.empty_like(state)
-        for tile in tiles:
-            matrix = transition(edge_affinities(edge[tile.outer], radius), radius=radius, beta=beta)
-            moved[tile.inner] = _advance(state[tile.outer], matrix, weights, steps)[tile.core]
-        state = moved
-    return state[2]
+
+    def matrix_of(part: Part) -> Tensor:
+        return transition(edge_affinities(edge[part], radius), radius=radius, beta=beta)
+
+    return _walk(maps * (1 - edge), matrix_of, radius, exp_times, budget)
 
 
 def affinity_walk(
-    maps: Tensor, affinities: Tensor, *, radius: int = 5, beta: float = 8.0, exp_times: int = 8
+    maps: Tensor,
+    affinities: Tensor,
+    *,
+    radius: int = 5,
+    beta: float = 8.0,
+    exp_times: int = 8,
+    budget: int = BUDGET,
 ) -> Tensor:
     """Spread scores to neighbours of like features: `maps Tⁿ`, n = 2^exp_times (AffinityNet).
 
@@ -79,6 +77,7 @@ def affinity_walk(
         radius: neighbours are closer than this, in cells.
         beta: power of the affinities.
         exp_times: t of the 2^t steps.
+        budget: see `random_walk`.
 
     Returns:
         Scores (K, h, w).
@@ -89,9 +88,11 @@ def affinity_walk(
     expected = (len(neighbours(radius)), *maps.shape[1:])
     if affinities.shape != expected:
         raise ValueError(f"expected affinities {[*expected]}, got {[*affinities.shape]}")
-    weights = power_weights(2**exp_times)
-    matrix = transition(affinities, radius=radius, beta=beta)
-    return _advance(_start(maps, weights), matrix, weights, range(1, len(weights)))[2]
+
+    def matrix_of(part: Part) -> Tensor:
+        return transition(_within(affinities[part], radius), radius=radius, beta=beta)
+
+    return _walk(maps, matrix_of, radius, exp_times, budget)
 
 
 def walk_bytes(size: Sequence[int], radius: int) -> int:
@@ -135,6 +136,32 @@ def transition(affinities: Tensor, *, radius: int, beta: float) -> Tensor:
     with warnings.catch_warnings():  # of a product that is all that is asked of it
         warnings.filterwarnings("ignore", message="Sparse")
         return torch.sparse_csr_tensor(row_ends, columns[is_there], values[is_there], [len(values)] * 2)
+
+
+def _walk(scores: Tensor, matrix_of: Callable[["Part"], Tensor], radius: int, exp_times: int, budget: int) -> Tensor:
+    """Scores (K, h, w) after 2^exp_times steps of the T that `matrix_of` makes for a part of the grid."""
+    weights, size = power_weights(2**exp_times), scores.shape[1:]
+    state = _start(scores, weights)
+    num_steps, tiles = len(weights) - 1, [_whole(size)]
+    if walk_bytes(size, radius) > budget:
+        num_steps, tiles = STEPS_PER_TILE, _tiles(size, radius, budget)
+    for first in range(1, len(weights), num_steps):
+        steps = range(first, min(first + num_steps, len(weights)))
+        moved = torch.empty_like(state)
+        for tile in tiles:
+            moved[tile.inner] = _advance(state[tile.outer], matrix_of(tile.outer), weights, steps)[tile.core]
+        state = moved
+    return state[2]
+
+
+def _within(affinities: Tensor, radius: int) -> Tensor:
+    """Affinities (P, h, w) of a part of a grid, 0 where the neighbour lies beyond its border."""
+    height, width = affinities.shape[1:]
+    within = torch.zeros_like(affinities)
+    for inner, ahead, (dy, dx) in zip(within, affinities, neighbours(radius), strict=True):
+        there = slice(0, max(height - dy, 0)), slice(max(-dx, 0), max(width - max(dx, 0), 0))
+        inner[there] = ahead[there]
+    return within
 
 
 def _start(scores: Tensor, weights: Sequence[float]) -> Tensor:

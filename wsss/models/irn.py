@@ -66,6 +66,7 @@ class IRN(OnFrozenBackbone):
     """
 
     EDGE_WIDTH, SHALLOW_WIDTHS, WIDTH = 32, (64, 64, 128), 256
+    stride = 4
     mean_displacement: Tensor
 
     def __init__(self, backbone: Backbone) -> None:
@@ -132,6 +133,7 @@ class AffinityNet(OnFrozenBackbone):
         self.joined = _embedded(joined, joined, partial(nn.init.xavier_uniform_, gain=4))
         strides = list(backbone.strides.values())[-len(self.WIDTHS) :]
         self.grid = max((i for i, stride in enumerate(strides) if stride <= 8), default=0)
+        self.stride = strides[self.grid]
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, 448, h, w) of RGB images (B, 3, H, W), uint8 or in [0, 1]; at stride 8, if there is one."""

@@ -206,7 +206,7 @@ class WalkConfig:
         flip: irn: add the mirrored image at every scale.
         keep: share of the seeds in the refined ones; the rest is walked. 0 as published: the walk alone.
         background_power: psa: the background starts with (1 - the best score) to this power.
-        budget: irn: megabytes that a walk's matrix may take; a larger photograph is walked in tiles.
+        budget: megabytes that a walk's matrix may take; a larger photograph is walked in tiles.
     """
 
     radius: int = 5

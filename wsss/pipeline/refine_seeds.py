@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from itertools import product
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ import torch.nn.functional as F
 from rich.progress import track
 from torch import Tensor
 
-from wsss.cam import strided_size
 from wsss.data import ImageDataset, TrainValData, eval_transform, read_image, read_mask
 from wsss.masks import affinity_walk, feature_affinities, par, random_walk, require_backend, walk_bytes
 from wsss.models import IRN, AffinityNet
@@ -162,8 +162,8 @@ def seed_images(run: Run, ids: list[str]) -> Iterator[tuple[str, Tensor]]:
 @torch.inference_mode()
 def _refine(run: Run, step: Step) -> None:
     refine = Refinement(run)
-    if run.config.masks.refine == "irn":
-        _tell_memory(run)
+    if refine.network is not None:
+        _tell_memory(run, refine.network.stride)
     missing = [i for i in run.train_ids if not (step.folder / f"{i}.npz").exists()]
     hidden = not show_progress(run.config)
     for image_id, image in track(
@@ -175,10 +175,11 @@ def _refine(run: Run, step: Step) -> None:
         save_seeds(step.folder / f"{image_id}.npz", refined, seeds.classes.tolist(), seeds.size)
 
 
-def _tell_memory(run: Run) -> None:
+def _tell_memory(run: Run, stride: int) -> None:
     """Say what the largest walk takes, before the first."""
     walk, longest = run.config.masks.walk, run.config.cam.resize_long
-    grids = [strided_size(resized(size, longest)) for size in original_sizes(run).values()]
+    sizes = [resized(size, longest) for size in original_sizes(run).values()]
+    grids = [[ceil(side / stride) for side in size] for size in sizes]
     most = max(walk_bytes(grid, walk.radius) for grid in grids) / 2**20
     if most > walk.budget:
         log.info("walk: up to %d MB, over masks.walk.budget=%d: in tiles", most, walk.budget)
@@ -214,9 +215,7 @@ class Refinement:
         walk = self.config.walk
         with autocast(self.run.config):
             edge = edges(network, image, walk, size=maps.shape[1:])
-        scores = random_walk(
-            maps, edge, radius=walk.radius, beta=walk.beta, exp_times=walk.exp_times, budget=walk.budget * 2**20
-        )
+        scores = random_walk(maps, edge, **walk_options(walk))
         return scores / scores.max().clamp(min=torch.finfo(scores.dtype).tiny)
 
     def _by_features(self, network: AffinityNet, image: Tensor, maps: Tensor) -> Tensor:
@@ -227,7 +226,7 @@ class Refinement:
         background = (1 - maps.amax(dim=0, keepdim=True)) ** walk.background_power
         planes = F.interpolate(torch.cat([background, maps])[None], features.shape[1:], mode="area")[0]
         affinities = feature_affinities(features, walk.radius)
-        scores = affinity_walk(planes, affinities, radius=walk.radius, beta=walk.beta, exp_times=walk.exp_times)
+        scores = affinity_walk(planes, affinities, **walk_options(walk))
         # A share of class and background: beyond a half where the class has the higher score, as published.
         shares = scores[1:] / (scores[1:] + scores[:1]).clamp(min=torch.finfo(scores.dtype).tiny)
         return F.interpolate(shares[None], size, mode="bilinear", align_corners=False)[0]
@@ -238,6 +237,12 @@ class Refinement:
         size = [ceil(side / stride) for side in image.shape[2:]]
         maps = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
         return par(image[0], maps, **options).clamp(0, 1)
+
+
+def walk_options(walk: WalkConfig) -> dict[str, Any]:
+    """Keyword arguments of either walk."""
+    given = {"radius": walk.radius, "beta": walk.beta, "exp_times": walk.exp_times}
+    return {**given, "budget": walk.budget * 2**20}
 
 
 def edges(network: IRN, image: Tensor, walk: WalkConfig, *, size: Sequence[int]) -> Tensor:
