@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from wsss.errors import InputError
-from wsss.seeds import Seeds, label_confidence, load_seeds, resize_maps, save_seeds
+from wsss.seeds import (
+    Seeds,
+    label_confidence,
+    load_seeds,
+    load_stage_maps,
+    resize_maps,
+    save_seeds,
+    save_stage_maps,
+)
 
 
 @pytest.fixture
@@ -134,6 +142,43 @@ def test_maps_and_classes_that_disagree_in_a_file_are_refused(tmp_path: Path) ->
     path = tmp_path / "a.npz"
     np.savez(path, maps=np.zeros((2, 3, 3)), classes=np.array([0]), size=np.array([4, 4]))
     assert "not a seed file" in refusal(path)
+
+
+@pytest.fixture
+def of_stages(tmp_path: Path) -> Path:
+    path = tmp_path / "image.npz"
+    grids = {"stage3": (8, 6), "stage5": (2, 2)}
+    maps = {x: {stage: torch.rand(2, 3, *grid) for stage, grid in grids.items()} for x in (1, 1.5)}
+    save_stage_maps(path, maps, [0, 5, 19], (61, 77))
+    return path
+
+
+def test_maps_of_stages_are_kept_at_their_own_sizes_to_half_precision(tmp_path: Path) -> None:
+    maps = {0.5: {"stage3": torch.rand(1, 2, 5, 4), "stage5": torch.rand(1, 2, 2, 1)}}
+    save_stage_maps(tmp_path / "a.npz", maps, [3, 7], (16, 20))
+    stored = load_stage_maps(tmp_path / "a.npz", [0.5], ["stage5", "stage3"])
+    assert [*stored.maps[0.5]] == ["stage5", "stage3"]
+    for stage, array in stored.maps[0.5].items():
+        np.testing.assert_allclose(array, maps[0.5][stage].numpy(), atol=5e-4)
+        assert array.dtype == np.float32
+    assert (stored.classes.tolist(), stored.size) == ([3, 7], (16, 20))
+
+
+def test_maps_of_stages_are_plain_arrays_named_by_stage_and_scale(of_stages: Path) -> None:
+    with np.load(of_stages, allow_pickle=False) as file:
+        halves = {name for name in file if file[name].dtype == np.float16}
+    assert halves == {"stage3_x1.0", "stage5_x1.0", "stage3_x1.5", "stage5_x1.5"}
+
+
+def test_a_stage_or_file_that_is_not_there_is_told(of_stages: Path) -> None:
+    assert [*load_stage_maps(of_stages, [1.0], ["stage3"]).maps] == [1.0]
+    with pytest.raises(InputError, match=r"image\.npz: not a seed file \(.*stage4_x1\.5"):
+        load_stage_maps(of_stages, [1.5], ["stage4"])
+    with pytest.raises(InputError, match=r"b\.npz: no seeds here"):
+        load_stage_maps(of_stages.with_name("b.npz"), [1.0], ["stage3"])
+    of_stages.write_bytes(of_stages.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"image\.npz: not a seed file .*make_seeds\.py"):
+        load_stage_maps(of_stages, [1.0], ["stage3"])
 
 
 def test_resizing_keeps_half_pixel_centres() -> None:

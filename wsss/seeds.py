@@ -1,8 +1,8 @@
 """The seed store: one small, pickle-free file per image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from wsss.errors import InputError
 from wsss.writing import whole_file
+
+T = TypeVar("T")
+Array = Tensor | NDArray[np.floating]
 
 
 class Seeds(NamedTuple):
@@ -26,9 +29,19 @@ class Seeds(NamedTuple):
     size: tuple[int, int]
 
 
-def save_seeds(
-    path: str | Path, maps: Tensor | NDArray[np.floating], classes: Sequence[int], size: Sequence[int]
-) -> None:
+class StageMaps(NamedTuple):
+    """Maps of one image's present classes before fusion.
+
+    `maps` is scale -> stage -> float32 (1, K, h_i, w_i), (2, K, h_i, w_i) with the mirror image's, in [0, 1]; `classes`
+    and `size` are those of `Seeds`.
+    """
+
+    maps: dict[float, dict[str, NDArray[np.float32]]]
+    classes: NDArray[np.int64]
+    size: tuple[int, int]
+
+
+def save_seeds(path: str | Path, maps: Array, classes: Sequence[int], size: Sequence[int]) -> None:
     """Write one image's seeds as float16, whole or not at all.
 
     Args:
@@ -40,13 +53,10 @@ def save_seeds(
     Raises:
         ValueError: if `maps` and `classes` disagree.
     """
-    array = maps.detach().float().cpu().numpy() if isinstance(maps, Tensor) else np.asarray(maps)
+    array = _numpy(maps)
     if array.ndim != 3 or len(array) != len(classes):
         raise ValueError(f"expected maps (K, h, w) for K = {len(classes)} classes, got {array.shape}")
-    with whole_file(Path(path)) as file:
-        np.savez_compressed(
-            file, maps=array.astype(np.float16), classes=np.asarray(classes, np.int64), size=np.asarray(size, np.int64)
-        )
+    _write(path, {"maps": array.astype(np.float16)}, classes, size)
 
 
 def load_seeds(path: str | Path) -> Seeds:
@@ -55,19 +65,77 @@ def load_seeds(path: str | Path) -> Seeds:
     Raises:
         InputError: if the file is missing or not a whole seed file.
     """
+
+    def parse(file: Mapping[str, NDArray[Any]]) -> Seeds:
+        height, width = (int(n) for n in file["size"])
+        seeds = Seeds(file["maps"].astype(np.float32), file["classes"], (height, width))
+        if seeds.maps.ndim != 3 or len(seeds.maps) != len(seeds.classes):
+            raise ValueError(f"maps {seeds.maps.shape} for {len(seeds.classes)} classes")
+        return seeds
+
+    return _read(path, parse)
+
+
+def save_stage_maps(
+    path: str | Path, maps: Mapping[float, Mapping[str, Array]], classes: Sequence[int], size: Sequence[int]
+) -> None:
+    """Write one image's maps before fusion, whole or not at all: a float16 array `<stage>_x<scale>` for each.
+
+    Args:
+        path: the `.npz` to write.
+        maps: scale -> stage -> (1 or 2, K, h_i, w_i), values in [0, 1].
+        classes: K zero-based class ids.
+        size: image height and width in pixels.
+    """
+    arrays = {
+        _name(stage, x): _numpy(m).astype(np.float16) for x, stages in maps.items() for stage, m in stages.items()
+    }
+    _write(path, arrays, classes, size)
+
+
+def load_stage_maps(path: str | Path, scales: Sequence[float], stages: Sequence[str]) -> StageMaps:
+    """Read some of what `save_stage_maps` wrote.
+
+    Raises:
+        InputError: if the file is missing, damaged, or has no maps of a scale and stage.
+    """
+
+    def parse(file: Mapping[str, NDArray[Any]]) -> StageMaps:
+        height, width = (int(n) for n in file["size"])
+        maps = {x: {stage: file[_name(stage, x)].astype(np.float32) for stage in stages} for x in scales}
+        seeds = StageMaps(maps, file["classes"], (height, width))
+        for array in (array for of_scale in maps.values() for array in of_scale.values()):
+            if array.ndim != 4 or array.shape[1] != len(seeds.classes):
+                raise ValueError(f"maps {array.shape} for {len(seeds.classes)} classes")
+        return seeds
+
+    return _read(path, parse)
+
+
+def _name(stage: str, scale: float) -> str:
+    return f"{stage}_x{float(scale)}"
+
+
+def _numpy(maps: Array) -> NDArray[np.floating]:
+    return maps.detach().float().cpu().numpy() if isinstance(maps, Tensor) else np.asarray(maps)
+
+
+def _write(path: str | Path, arrays: Mapping[str, NDArray[Any]], classes: Sequence[int], size: Sequence[int]) -> None:
+    plain = {**arrays, "classes": np.asarray(classes, np.int64), "size": np.asarray(size, np.int64)}
+    with whole_file(Path(path)) as file:
+        np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # numpy's own options come before the arrays
+
+
+def _read(path: str | Path, parse: Callable[[Mapping[str, NDArray[Any]]], T]) -> T:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no seeds here; make them with `python scripts/make_seeds.py`")
     try:
         with np.load(path, allow_pickle=False) as file:
-            height, width = (int(n) for n in file["size"])
-            seeds = Seeds(file["maps"].astype(np.float32), file["classes"], (height, width))
-        if seeds.maps.ndim != 3 or len(seeds.maps) != len(seeds.classes):
-            raise ValueError(f"maps {seeds.maps.shape} for {len(seeds.classes)} classes")
+            return parse(file)
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise a dozen kinds
         remedy = "delete it and rerun `python scripts/make_seeds.py`, which makes what is missing"
         raise InputError(f"{path}: not a seed file ({error or type(error).__name__}); {remedy}") from error
-    return seeds
 
 
 def label_confidence(seeds: Seeds, mask: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from wsss.cam import CAMExtractor, cam, fuse, layer_cam, normalize, resize
 from wsss.models import Classifier, ReCAMClassifier, build_backbone, map_weight
 from wsss.pipeline.config import CamConfig
-from wsss.pipeline.maps import STAGE_KINDS, draw_maps, kept_kinds
+from wsss.pipeline.maps import STAGE_KINDS, draw_maps, draw_unfused, fuse_maps, kept_kinds
 
 
 @pytest.fixture
@@ -127,3 +127,15 @@ def test_weights_of_stages_weigh(network: ReCAMClassifier, images: Tensor) -> No
     options = config(stages=["stage4", "stage5"], stage_weights=[0.0, 2.0])
     weighted = draw_maps(network, images, [[1]] * 3, ["layer_cam"], options)["layer_cam"]
     torch.testing.assert_close(weighted, alone)
+
+
+def test_stages_drawn_beyond_those_fused_change_nothing(network: ReCAMClassifier, images: Tensor) -> None:
+    present, kinds = [[0], [1, 2], []], ["layer_cam", "cam"]
+    options = config(stages=["stage5", "stage3"], stage_weights=[1.0, 2.0], tanh_stages=["stage3"], flip=True)
+    every = ["stage2", "stage3", "stage4", "stage5"]
+    drawn = [maps for _, maps in draw_unfused(network, images, present, kinds, options, every)]
+    assert [*drawn[0]["layer_cam"]] == every
+    fused = fuse_maps(drawn, (16, 12), present, options)
+    for kind, direct in draw_maps(network, images, present, kinds, options).items():
+        for one, other in zip(fused[kind], direct, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -21,6 +21,7 @@ REFUSED = [
     *("classifier.optimizer.lr=0", "masks.crf.bilateral_srgb=0", "masks.crf.gt_prob=1"),
     *("masks.scheduler=tcp://head:8786", "masks.crf.gt_prob=0.5", "data.cache_long=0", "data.val_share=1"),
     *("cam.seed=[]", "cam.scales=[0]", "cam.stages=[stage9]", "cam.tanh_stages=[layer3]", "cam.extra=[gradcam]"),
+    *("cam.drawn_stages=[stage9]", "cam.drawn_stages=[]"),
     *("cam.stage_weights=[1]", "cam.stage_weights=[-1,1,1]", "cam.stage_weights=[0,0,0]", "cam.gamma=0"),
     *("cam.seed=[control]", "segmenter.skip_stage=stage6", "segmenter.atrous_rates=[0]", "run=' '"),
     *("segmenter.multi_scale_inputs=[0]", "segmenter.optimizer.bias_lr_factor=0", "segmenter.encoder=resnet34"),

@@ -13,12 +13,23 @@ from wsss.cam.functions import (
     score_cam,
     x_grad_cam,
 )
-from wsss.cam.multiscale import merge_flips, multi_scale, published_maps, strided_size, sum_scales, with_flips
+from wsss.cam.multiscale import (
+    add_scales,
+    at_scales,
+    merge_flips,
+    multi_scale,
+    published_maps,
+    strided_size,
+    sum_scales,
+    with_flips,
+)
 
 __all__ = [
     "GRADIENT_METHODS",
     "METHODS",
     "CAMExtractor",
+    "add_scales",
+    "at_scales",
     "cam",
     "channel_masks",
     "class_maps",

@@ -1,6 +1,6 @@
 """Multi-scale + flip: the sums by which the field turns many maps of one image into one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -39,12 +39,33 @@ def multi_scale(
     Returns:
         Kind -> (B, K, ceil(H/4), ceil(W/4)), a sum, not normalised.
     """
+    drawn = (draw(batch, scale) for scale, batch in at_scales(images, scales=scales, flip=flip))
+    return add_scales(drawn, strided_size((images.shape[-2], images.shape[-1])), flip=flip)
+
+
+def at_scales(images: Tensor, *, scales: Sequence[float], flip: bool) -> Iterator[tuple[float, Tensor]]:
+    """Each scale with the images (B, 3, H, W) resized by it, followed by their mirror images where `flip`."""
     height, width = images.shape[-2:]
-    total: dict[str, Tensor] = {}
     for scale in scales:
         scaled = resize(images, (max(round(height * scale), 1), max(round(width * scale), 1)))
-        for kind, maps in draw(with_flips(scaled) if flip else scaled, scale).items():
-            merged = resize(merge_flips(maps) if flip else maps, strided_size((height, width)))
+        yield scale, with_flips(scaled) if flip else scaled
+
+
+def add_scales(drawn: Iterable[Mapping[str, Tensor]], size: tuple[int, int], *, flip: bool) -> dict[str, Tensor]:
+    """Add the maps drawn at each scale, and those of mirror images, at one size.
+
+    Args:
+        drawn: for each scale, kind -> maps (B or, where `flip`, 2B, K, h_i, w_i).
+        size: cells of the result, (h, w).
+        flip: whether mirror images follow the images.
+
+    Returns:
+        Kind -> (B, K, h, w), a sum, not normalised.
+    """
+    total: dict[str, Tensor] = {}
+    for of_scale in drawn:
+        for kind, maps in of_scale.items():
+            merged = resize(merge_flips(maps) if flip else maps, size)
             total[kind] = total[kind] + merged if kind in total else merged
     return total
 

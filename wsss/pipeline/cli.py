@@ -29,6 +29,7 @@ from wsss.pipeline.explain import ExplainConfig
 from wsss.pipeline.export_model import ExportConfig
 from wsss.pipeline.predict import PredictConfig
 from wsss.pipeline.run import Run
+from wsss.pipeline.sweep_stages import share_stages
 from wsss.pipeline.training import process_rank
 from wsss.report import results_table
 
@@ -63,6 +64,7 @@ def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callabl
         def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print its errors itself, over several lines
             with one_line_errors():
+                sys.argv[1:] = share_stages(sys.argv[1:]) if not config else sys.argv[1:]
                 composed()
 
         return main

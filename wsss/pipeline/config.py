@@ -151,6 +151,8 @@ class CamConfig:
         tanh_stages: stages scaled by tanh(γ·M/max M) before fusion (LayerCAM's eq. 9).
         gamma: γ.
         keep_stages: also export and score each stage alone.
+        drawn_stages: stages whose maps are exported before fusion, so that runs that differ in `stages` or fusion share
+            them; default: maps are fused as they are drawn, and nothing is kept of them.
         grad_cam_pp_eps: see `wsss.cam.grad_cam_pp`.
         batch_size: images of one size that go through the network together.
         limit_images: draw the first so many train images only, to try a slow kind; masks need all.
@@ -170,6 +172,7 @@ class CamConfig:
     tanh_stages: list[str] = field(default_factory=list)
     gamma: float = 2.0
     keep_stages: bool = False
+    drawn_stages: list[str] | None = None
     grad_cam_pp_eps: float = 1e-12
     batch_size: int = 16
     limit_images: int | None = None

@@ -1,13 +1,8 @@
 """Step `seeds`: localisation maps of the train images' present classes, one small file an image, and their scores."""
 
-import logging
-import shutil
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +10,47 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wsss.cam import normalize, strided_size
-from wsss.data import ImageDataset, eval_transform, image_size, read_mask, size_loader
-from wsss.errors import InputError
+from wsss.cam import normalize
+from wsss.data import read_mask
 from wsss.masks import dataset_threshold
 from wsss.metrics import Sweep, ThresholdCounter
-from wsss.models import Classifier, fold_batch_norm
-from wsss.pipeline.config import CamConfig
-from wsss.pipeline.maps import STAGE_KINDS, WEIGHT_KINDS, draw_maps, kept_kinds
-from wsss.pipeline.networks import load_classifier
+from wsss.models import Classifier
+from wsss.pipeline.drawing import (
+    Drawing,
+    Sizes,
+    check_disk,
+    draw_images,
+    drawn_kinds,
+    original_sizes,
+    seed_bytes,
+    seed_ids,
+    seed_kinds,
+)
+from wsss.pipeline.export_maps import export_maps, fuse_exported
+from wsss.pipeline.maps import STAGE_KINDS, draw_maps, kept_kinds
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
-from wsss.pipeline.training import num_workers, predict, prepare, process_rank
+from wsss.pipeline.training import prepare, process_rank
 from wsss.seeds import load_seeds, resize_maps, save_seeds
-from wsss.tasks.seeds import SeedTask
-
-RECAM_KINDS = tuple(kind for kind in WEIGHT_KINDS if kind.startswith("recam"))
-Sizes = dict[str, tuple[int, int]]  # image id -> its own height and width
-log = logging.getLogger(__name__)
 
 
 def seeds_step(run: Run) -> Step:
-    """The step's identity: its options and the networks."""
-    inputs = ["classifier"]
-    inputs += ["recam"] if run.config.recam.enabled else []
-    inputs += ["control"] if run.config.recam.enabled and run.config.recam.control else []
+    """The step's identity: its options and the networks, or the maps they have drawn."""
     settings = asdict(run.config.cam)
-    del settings["batch_size"]
-    folders = ["", *(f"maps/{kind}/" for kind in _all_kinds(run))]
+    del settings["batch_size"], settings["drawn_stages"]
+    folders = ["", *(f"maps/{kind}/" for kind in kept_kinds(drawn_kinds(run), run.config.cam))]
     return run.step(
-        "seeds", {"cam": settings}, inputs, [f"{folder}{i}.npz" for folder in folders for i in seed_ids(run)]
+        "seeds", {"cam": settings}, _inputs(run), [f"{folder}{i}.npz" for folder in folders for i in seed_ids(run)]
     )
 
 
 def make_seeds(run: Run) -> Step:
     """Export maps of every kind asked for, average the seed's kinds, and score each where there is truth."""
-    kinds_by_network = _kinds_by_network(run)
+    is_exported = run.config.cam.drawn_stages is not None
+    if is_exported:
+        maps = export_maps(run)
+        if process_rank() > 0:  # fusing is the first process's
+            return maps
     step = seeds_step(run)
     if step.skip(scored=run.has_train_truth):
         return step
@@ -58,33 +58,19 @@ def make_seeds(run: Run) -> Step:
     prepare(run.config)
     sizes = original_sizes(run)
     if process_rank() > 0:  # a further process draws its share, and leaves the rest to the first
-        for network, kinds in kinds_by_network.items():
-            _export(run, step, network, kinds, sizes)
+        _draw(run, step, sizes)
         return step
     with step.working():
-        _check_disk(run, step, sizes)
-        spent = [_export(run, step, network, kinds, sizes) for network, kinds in kinds_by_network.items()]
-        if all(seconds is not None for seconds in spent):
-            drawn = {"split": run.config.data.train, "images": len(seed_ids(run)), "crf": "none"}
-            step.add_figure("seeds/seconds_per_image", sum(s for s in spent if s is not None), **drawn)
+        check_disk(step, "seeds", seed_bytes(run, sizes), len(sizes))
+        if is_exported:
+            fuse_exported(run, step.folder / "maps")
+        else:
+            _draw(run, step, sizes)
         _average(run, step)
         threshold = seed_threshold(run, step.folder)
         if run.has_train_truth:
             _score(run, step, threshold)
     return step
-
-
-def seed_ids(run: Run) -> list[str]:
-    """Train images that get seeds: all, unless `cam.limit_images` says otherwise."""
-    return run.train_ids[: run.config.cam.limit_images]
-
-
-def seed_kinds(run: Run) -> list[str]:
-    """Kinds whose average is the seed; without a ReCAM network its kinds fall out, and CAM stands in."""
-    kinds = [k for k in run.config.cam.seed if run.config.recam.enabled or k not in RECAM_KINDS]
-    if len(kinds) < len(run.config.cam.seed) and "cam" not in kinds:
-        kinds.insert(0, "cam")
-    return kinds
 
 
 def seed_protocol(run: Run) -> dict[str, object]:
@@ -102,87 +88,30 @@ def seed_threshold(run: Run, folder: Path) -> float:
     return dataset_threshold(seeds.maps.max(axis=0) for seeds in map(load_seeds, paths) if len(seeds.classes))
 
 
-def _all_kinds(run: Run) -> list[str]:
-    drawn = [kind for kinds in _kinds_by_network(run).values() for kind in kinds]
-    return kept_kinds(drawn, run.config.cam)
+def _inputs(run: Run) -> list[str]:
+    if run.config.cam.drawn_stages is not None:
+        return ["maps"]
+    recam = run.config.recam
+    return [
+        "classifier",
+        *(["recam"] if recam.enabled else []),
+        *(["control"] if recam.enabled and recam.control else []),
+    ]
 
 
-def _kinds_by_network(run: Run) -> dict[str, list[str]]:
-    """Which network (step) draws which kinds."""
-    config = run.config
-    kinds = dict.fromkeys([*seed_kinds(run), *config.cam.extra])
-    plan: dict[str, list[str]] = {"classifier": [k for k in kinds if k == "cam"]}
-    if config.recam.enabled:
-        plan["recam"] = [k for k in kinds if k in (*RECAM_KINDS, *STAGE_KINDS)]
-        plan["control"] = ["control"] if config.recam.control else []
-    else:
-        plan["classifier"] += [k for k in kinds if k in STAGE_KINDS]
-    return {network: drawn for network, drawn in plan.items() if drawn}
+def _draw(run: Run, step: Step, sizes: Sizes) -> None:
+    """Draw `maps/<kind>/<id>.npz`, fused."""
+    config = run.config.cam
 
+    def draw(
+        network: Classifier, images: Tensor, present: Sequence[Sequence[int]], kinds: Sequence[str]
+    ) -> dict[str, list[Tensor]]:
+        return draw_maps(network, images, present, kinds, config)
 
-def _export(run: Run, step: Step, network_name: str, kinds: Sequence[str], sizes: Sizes) -> float | None:
-    """Draw the maps of one network for the images that do not have them yet; seconds an image, None if all had."""
-    config = run.config
-    kept = kept_kinds(kinds, config.cam)
-    folders = {kind: step.folder / "maps" / kind for kind in kept}
-    for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
-    missing = [i for i in seed_ids(run) if not all((folder / f"{i}.npz").exists() for folder in folders.values())]
-    if not missing:
-        return None
-    rows = dict(zip(run.train_ids, run.train_labels, strict=True))
-    dataset = ImageDataset(
-        run.data, missing, torch.stack([rows[i] for i in missing]), transform=eval_transform(config.cam.resize_long)
-    )
-    network = load_classifier(run.folder / network_name / "model.pt").eval().requires_grad_(False)
-    _check_stages(network, config.cam)
-    network.backbone = fold_batch_norm(network.backbone, torch.rand(1, 3, 64, 64))
-    loader = partial(size_loader, dataset, batch_size=config.cam.batch_size, num_workers=num_workers(config))
+    def folders(kinds: Sequence[str]) -> dict[str, Path]:
+        return {kind: step.folder / "maps" / kind for kind in kept_kinds(kinds, config)}
 
-    def draw(images: Tensor, present: Sequence[Sequence[int]]) -> dict[str, list[Tensor]]:
-        return draw_maps(network, images, present, kinds, config.cam)
-
-    def write(kind: str, image_id: str, maps: Tensor, classes: Sequence[int]) -> None:
-        save_seeds(folders[kind] / f"{image_id}.npz", maps, classes, sizes[image_id])
-
-    start = time.monotonic()
-    predict(config, SeedTask(network, draw, write), loader)
-    return (time.monotonic() - start) / len(missing)
-
-
-def _check_disk(run: Run, step: Step, sizes: Sizes) -> None:
-    """Say how much will be written at most (the files are compressed), and refuse where the disk has less."""
-    longest = run.config.cam.resize_long
-    num_kinds = len(_all_kinds(run)) + 1  # and their average
-    present = dict(zip(run.train_ids, run.train_labels.sum(dim=1).tolist(), strict=True))
-    cells = {i: prod(strided_size(resized(size, longest))) for i, size in sizes.items()}
-    needed = 2 * num_kinds * sum(present[i] * cells[i] for i in sizes) / 1e6  # float16
-    free = shutil.disk_usage(step.folder).free / 1e6
-    log.info("seeds: up to %.1f MB for %d images", needed, len(sizes))
-    if needed > free:
-        raise InputError(f"{step.folder}: {needed:.0f} MB needed, {free:.0f} MB free; leave out kinds of cam.extra")
-
-
-def resized(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
-    """Height and width of an image whose longer side is brought to `longest` pixels."""
-    factor = 1.0 if longest is None else longest / max(size)
-    return round(size[0] * factor), round(size[1] * factor)
-
-
-def _check_stages(network: Classifier, config: CamConfig) -> None:
-    known = list(network.backbone.channels)
-    unknown = sorted({*config.stages, *config.tanh_stages} - {*known})
-    if unknown:
-        raise InputError(f"cam.stages: this backbone has no {unknown[0]}; expected some of {', '.join(known)}")
-
-
-def original_sizes(run: Run) -> Sizes:
-    """Height and width of the images that get seeds, from their headers."""
-    sizes = {}
-    for image_id in seed_ids(run):
-        width, height = image_size(run.data.image_path(image_id))
-        sizes[image_id] = (height, width)
-    return sizes
+    draw_images(run, step, sizes, Drawing(draw, save_seeds, folders))
 
 
 def _average(run: Run, step: Step) -> None:

@@ -1,6 +1,6 @@
 """Maps of a classifier for a batch of images: every kind, stage and scale in one forward pass each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -9,10 +9,11 @@ from torch import Tensor
 from wsss.cam import (
     GRADIENT_METHODS,
     METHODS,
+    add_scales,
+    at_scales,
     cam,
     class_maps,
     fuse,
-    multi_scale,
     normalize,
     resize,
     score_cam_maps,
@@ -36,6 +37,10 @@ STAGE_KINDS = tuple(method for method in METHODS if method != "cam")
 TARGETS = {"fc1": "fc1", "recam": "w1_relu_w2", "recam_w1w2": "w1w2"}
 
 
+# Maps of a batch at one scale before fusion: kind -> stage -> (B, K, h_i, w_i), (2B, K, h_i, w_i) with mirror images.
+Unfused = dict[str, dict[str, Tensor]]
+
+
 def draw_maps(
     network: Classifier, images: Tensor, present: Sequence[Sequence[int]], kinds: Sequence[str], config: CamConfig
 ) -> dict[str, list[Tensor]]:
@@ -54,25 +59,56 @@ def draw_maps(
     Returns:
         kind -> list over images of (K_b, h, w) in [0, 1]; with `config.keep_stages` also `<kind>_<stage>`.
     """
-    size = strided_size((images.shape[2], images.shape[3]))
+    drawn = (of_scale for _, of_scale in draw_unfused(network, images, present, kinds, config, config.stages))
+    return fuse_maps(drawn, strided_size((images.shape[2], images.shape[3])), present, config)
+
+
+def draw_unfused(
+    network: Classifier,
+    images: Tensor,
+    present: Sequence[Sequence[int]],
+    kinds: Sequence[str],
+    config: CamConfig,
+    stages: Sequence[str],
+) -> Iterator[tuple[float, Unfused]]:
+    """The first half of `draw_maps`: each scale and its maps after ReLU, of each of `stages` for the stage kinds."""
     weights = {kind: _weight(network, WEIGHT_KINDS[kind]) for kind in kinds if kind in WEIGHT_KINDS}
     stage_kinds = [kind for kind in kinds if kind in STAGE_KINDS]
     scales = config.scales if weights else []
     layer_scales = config.layer_scales if stage_kinds else []
     rows = [*present, *present] if config.flip else present
-
-    def draw(batch: Tensor, scale: float) -> dict[str, Tensor]:
-        drawn: dict[str, Tensor] = {}
+    last = network.backbone.last_stage
+    for scale, batch in at_scales(images.float() / 255, scales=sorted({*scales, *layer_scales}), flip=config.flip):
+        drawn: Unfused = {}
         if scale in layer_scales:
-            features, drawn = _stage_maps(network, batch, rows, stage_kinds, config, size)
+            features, drawn = _stage_maps(network, batch, rows, stage_kinds, config, stages)
         else:
             with torch.no_grad():
                 features = network.features(batch)
         if scale in scales:
-            drawn |= {kind: _present(cam(features.float(), weight), rows) for kind, weight in weights.items()}
-        return drawn
+            drawn |= {kind: {last: _present(cam(features.float(), weight), rows)} for kind, weight in weights.items()}
+        yield scale, drawn
 
-    total = multi_scale(draw, images.float() / 255, scales=sorted({*scales, *layer_scales}), flip=config.flip)
+
+def fuse_maps(
+    drawn: Iterable[Mapping[str, Mapping[str, Tensor]]],
+    size: tuple[int, int],
+    present: Sequence[Sequence[int]],
+    config: CamConfig,
+) -> dict[str, list[Tensor]]:
+    """The second half of `draw_maps`: join the stages of each scale, add the scales.
+
+    Args:
+        drawn: an `Unfused` for each scale; stages beyond `config.stages` are passed over, and each map may have been
+            divided by its maximum before.
+        size: cells of the maps at stride 4, (h, w).
+        present: present classes of each image.
+        config: flip, stages, fusion.
+
+    Returns:
+        As `draw_maps`.
+    """
+    total = add_scales((_join_stages(of_scale, size, config) for of_scale in drawn), size, flip=config.flip)
     return {
         kind: [normalize(of_image[: len(c)]) for of_image, c in zip(maps, present, strict=True)]
         for kind, maps in total.items()
@@ -91,9 +127,9 @@ def _stage_maps(
     present: Sequence[Sequence[int]],
     kinds: Sequence[str],
     config: CamConfig,
-    size: tuple[int, int],
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Last stage's features, and kind -> fused maps (B, K, h, w) of the classes' scores GAP(f)·w_k."""
+    names: Sequence[str],
+) -> tuple[Tensor, Unfused]:
+    """Last stage's features, and kind -> stage -> maps (B, K, h, w) of the classes' scores GAP(f)·w_k."""
     weight = _weight(network, TARGETS[config.target])
     last = network.backbone.last_stage
 
@@ -102,8 +138,8 @@ def _stage_maps(
             return stages[last].float().mean(dim=(2, 3)) @ weight.T  # (B, N)
 
     with torch.enable_grad():
-        stages = network.backbone(batch, grad_from=min(config.stages))
-        activations = {name: stages[name] for name in config.stages}
+        stages = network.backbone(batch, grad_from=min(names))
+        activations = {name: stages[name] for name in names}
         methods = {kind: GRADIENT_METHODS[kind] for kind in kinds if kind != "score_cam"}
         if "grad_cam_pp" in methods:
             methods["grad_cam_pp"] = partial(methods["grad_cam_pp"], eps=config.grad_cam_pp_eps)
@@ -111,20 +147,31 @@ def _stage_maps(
     if "score_cam" in kinds:
         detached = {name: features.detach() for name, features in activations.items()}
         maps["score_cam"] = score_cam_maps(lambda masked: score(network.backbone(masked)), batch, detached, present)
-    scaled = [name in config.tanh_stages for name in activations]
-    drawn: dict[str, Tensor] = {}
-    for kind, of_stages in maps.items():
+    return stages[last].detach(), maps
+
+
+def _join_stages(
+    drawn: Mapping[str, Mapping[str, Tensor]], size: tuple[int, int], config: CamConfig
+) -> dict[str, Tensor]:
+    """Kind -> maps of one scale: the stage kinds' fused, at stride 4, those of the last stage as they are."""
+    joined: dict[str, Tensor] = {}
+    for kind, of_stages in drawn.items():
+        if kind in WEIGHT_KINDS:
+            (joined[kind],) = of_stages.values()
+            continue
+        chosen = [of_stages[name] for name in config.stages]
         if config.keep_stages:
-            drawn |= {f"{kind}_{name}": normalize(resize(m, size)) for name, m in of_stages.items()}
-        drawn[kind] = fuse(
-            list(of_stages.values()),
+            alone = zip(config.stages, chosen, strict=True)
+            joined |= {f"{kind}_{name}": normalize(resize(maps, size)) for name, maps in alone}
+        joined[kind] = fuse(
+            chosen,
             size,
             mode=config.fusion,  # type: ignore[arg-type]  # checked in fuse
-            scaled=scaled,
+            scaled=[name in config.tanh_stages for name in config.stages],
             gamma=config.gamma,
             weights=config.stage_weights,
         )
-    return stages[last].detach(), drawn
+    return joined
 
 
 def _present(maps: Tensor, present: Sequence[Sequence[int]]) -> Tensor:

@@ -64,12 +64,15 @@ POSITIVE = (
     *("masks.walk.beta", "masks.par.color_width", "masks.par.place_width"),
     *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
 )
-LISTS_OF_STAGES = ("backbone.frozen_stages", "segmenter.backbone.frozen_stages", "cam.stages", "cam.tanh_stages")
+LISTS_OF_STAGES = (
+    *("backbone.frozen_stages", "segmenter.backbone.frozen_stages"),
+    *("cam.stages", "cam.tanh_stages", "cam.drawn_stages"),
+)
 SOME_POSITIVE = (
     *("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.self_training.scales"),
     *("masks.walk.scales", "masks.par.dilations"),
 )
-NOT_EMPTY = ("cam.seed", "cam.stages", *SOME_POSITIVE)
+NOT_EMPTY = ("cam.seed", "cam.stages", "cam.drawn_stages", *SOME_POSITIVE)
 ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
 
@@ -94,6 +97,8 @@ def check_options(config: Config) -> None:
     for name in LISTS_OF_STAGES:
         require(config, name, lambda values: set(values) <= set(STAGES), f"some of {', '.join(STAGES)}")
         require(config, name, lambda values: len(values) == len({*values}), "each stage once")
+    lacking = sorted({*config.cam.stages} - {*(config.cam.drawn_stages or config.cam.stages)})
+    require(config, "cam.drawn_stages", lambda _: not lacking, f"all of cam.stages, {' and '.join(lacking)} too")
     for name in ("cam.seed", "cam.extra"):
         require(config, name, lambda values: set(values) <= set(SEED_KINDS), f"some of {', '.join(SEED_KINDS)}")
         if not (config.recam.enabled and config.recam.control):

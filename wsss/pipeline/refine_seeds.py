@@ -19,7 +19,8 @@ from wsss.masks import affinity_walk, feature_affinities, par, random_walk, requ
 from wsss.models import IRN, AffinityNet
 from wsss.models.files import backbone_of, read_model, save_model
 from wsss.pipeline.config import MasksConfig, WalkConfig
-from wsss.pipeline.make_seeds import original_sizes, resized, seed_protocol, seed_threshold, sweep_seeds
+from wsss.pipeline.drawing import original_sizes, resized
+from wsss.pipeline.make_seeds import seed_protocol, seed_threshold, sweep_seeds
 from wsss.pipeline.mask_maker import crf_settings, engine, mask_maker, write_masks
 from wsss.pipeline.networks import trained_backbone
 from wsss.pipeline.run import Run, Step

@@ -464,6 +464,7 @@ SCRIPT_OF = {
     "classifier": "train_cls.py",
     "recam": "train_cls.py",
     "control": "train_cls.py",
+    "maps": "make_seeds.py",
     "seeds": "make_seeds.py",
     "relations": "make_masks.py",
     "refined": "make_masks.py",

@@ -188,6 +188,7 @@ def _rank(key: str) -> tuple[int, str]:
     steps = (
         "classifier",
         "recam",
+        "maps",
         "seeds",
         "relations",
         "refined",

@@ -5,12 +5,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from wsss.data import Sample
 
-Draw = Callable[[Tensor, Sequence[Sequence[int]]], Mapping[str, list[Tensor]]]
-Write = Callable[[str, str, Tensor, Sequence[int]], None]
+# Of each image, a tensor or a mapping to tensors.
+Draw = Callable[[Tensor, Sequence[Sequence[int]]], Mapping[str, Sequence[Any]]]
+Write = Callable[[str, str, Any, Sequence[int]], None]
 
 
 class SeedTask(pl.LightningModule):
@@ -18,7 +21,8 @@ class SeedTask(pl.LightningModule):
 
     Args:
         network: what `draw` runs; here so that Lightning brings it to the device.
-        draw: images (B, 3, H, W) and the present classes of each -> kind -> list over images of maps (K_b, h, w).
+        draw: images (B, 3, H, W) and the present classes of each -> kind -> list over images of maps (K_b, h, w),
+            or of mappings to maps.
         write: kind, image id, maps on the CPU, their classes.
     """
 
@@ -35,7 +39,7 @@ class SeedTask(pl.LightningModule):
     def predict_step(self, batch: Sample, batch_idx: int) -> None:
         """Draw, and hand over to the writer."""
         present = [labels.nonzero()[:, 0].tolist() for labels in batch.labels]
-        drawn = {kind: [m.cpu() for m in maps] for kind, maps in self.draw(batch.images, present).items()}
+        drawn = move_data_to_device(self.draw(batch.images, present), torch.device("cpu"))
         self._wait()
         self.pending = [self.writer.submit(self._write, batch.ids, present, drawn)]
 
