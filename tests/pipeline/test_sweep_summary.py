@@ -167,7 +167,7 @@ def test_any_runs_are_compared_by_the_options_that_differ(
     assert table.rows == [["a", "cam", "1", "40.2", "0.41", "–"], ["b", "grad_cam", "2", "39.0", "–", "50.0"]]
     print_sweep(summary, markdown=True)
     assert capsys.readouterr().out.splitlines()[2] == "| a | cam | 1 | 40.2 | 0.41 | – |"
-    assert summary.best_command == "python scripts/run_pipeline.py 'cam.seed=[grad_cam]' recam.lr=2"
+    assert summary.best_command == "the runs' own command with 'cam.seed=[grad_cam]' recam.lr=2"
     assert read_sweep([tmp_path]).comparison == summary.comparison  # the folder of these runs
     assert "grad_cam" in write_sweep(tmp_path / "new", summary).read_text()
 

@@ -47,7 +47,7 @@ class SweepSummary:
     Attributes:
         comparison: the settings.
         command: what started the sweep; empty where that is not known.
-        best_command: the best setting, ready to be pasted; empty where there is none.
+        best_command: the best setting, ready to be pasted (see `_best_command`); empty where there is none.
     """
 
     comparison: Comparison
@@ -249,7 +249,7 @@ def _plain(value: Any) -> Any:
 
 
 def _best_command(comparison: Comparison, common: Sequence[str]) -> str:
-    """The best setting as a command.
+    """The best setting as a command; of runs without a record, what to add to theirs.
 
     Args:
         comparison: the sweep.
@@ -258,13 +258,14 @@ def _best_command(comparison: Comparison, common: Sequence[str]) -> str:
     best = comparison.best
     if best is None:
         return ""
-    if own := best.runs[0].overrides:
-        names = {*map(_name, own)}
-        overrides = [*(override for override in common if _name(override) not in names), *own]
-    else:
-        overrides = [f"{name}={_hydra_text(value)}" for name, value in best.options.items()]
+    own = best.runs[0].overrides
+    if not own:
+        options = [f"{name}={_hydra_text(value)}" for name, value in best.options.items()]
+        return " ".join(["the runs' own command with", *map(shlex.quote, options)]) if options else ""
+    names = {*map(_name, own)}
+    overrides = [*(override for override in common if _name(override) not in names), *own]
     kept = [override for override in overrides if not _is_any(_name(override), NOT_PASTED)]
-    return " ".join(["python scripts/run_pipeline.py", *map(shlex.quote, kept)])
+    return shlex.join(["python", "scripts/run_pipeline.py", *kept])
 
 
 def _name(override: str) -> str:
