@@ -2,6 +2,7 @@
 
 import csv
 import json
+import runpy
 import shutil
 from pathlib import Path
 
@@ -184,3 +185,24 @@ def test_what_is_not_a_run_is_named(runs: list[Path], tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [["stage4", "stage5"], "it's", "a b", 0.5, None, True, "data/x.csv", [0.5, 1], "1"])
 def test_values_are_written_as_hydra_reads_them(value: object) -> None:
     assert OverridesParser.create().parse_override(f"x={_hydra_text(value)}").value() == value
+
+
+def test_the_script_writes_a_sweeps_page_and_names_a_control_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, table = tmp_path / "lambda", tmp_path / "table.csv"
+    write_sweep_folder(folder)
+
+    def call(*arguments: str) -> None:
+        monkeypatch.setattr("sys.argv", ["summarize.py", str(folder), *arguments])
+        runpy.run_path(str(REPOSITORY / "scripts" / "summarize.py"), run_name="__main__")
+
+    call("--control", "recam.sce_weight=1", "--csv", str(table), "--figures", "seeds/miou")
+    shown = capsys.readouterr().out
+    assert "Control: recam.sce_weight 1." in shown
+    assert "oracle" not in shown
+    assert table.read_bytes() == (folder / "runs.csv").read_bytes()
+    assert (folder / "index.html").is_file()
+    with pytest.raises(SystemExit, match="2"):
+        call("--control", "recam.sce_weight=7")
+    assert capsys.readouterr().err == "error: control recam.sce_weight 7: no finished run has it\n"

@@ -11,7 +11,6 @@ from PIL import Image
 
 from tests.pipeline.conftest import compose_config
 from tests.segmenters import save_small_segmenter
-from tests.sweeps import write_sweep_folder
 from wsss.pipeline.run import Run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -176,17 +175,6 @@ def test_masks_go_out_and_come_back_by_the_scripts(tmp_path: Path) -> None:
     assert all(path.read_bytes() == (tmp_path / "out" / "png" / path.name).read_bytes() for path in files)
     assert_one_line_error(call("import_masks", str(tmp_path / "out" / "png"), *corrected), "corrected", "--out")
     assert_one_line_error(call("export_masks", str(tmp_path), "--format", "voc", *common), "config.yaml", "a run")
-
-
-def test_a_sweep_is_summarized_against_the_control_asked_for(tmp_path: Path) -> None:
-    folder = tmp_path / "lambda"
-    write_sweep_folder(folder)
-    result = call("summarize", str(folder), "--control", "recam.sce_weight=1", "--csv", str(tmp_path / "table.csv"))
-    assert result.returncode == 0, result.stderr
-    assert "Control: recam.sce_weight 1." in result.stdout
-    assert result.stdout.rstrip().endswith("recam.sce_weight=2 'cam.stages=[stage5]'")
-    assert (tmp_path / "table.csv").read_bytes() == (folder / "runs.csv").read_bytes()
-    assert (folder / "index.html").is_file()
 
 
 def test_predict_takes_the_presets_and_ends_with_status_1_for_what_it_could_not_read(tmp_path: Path) -> None:
