@@ -1,33 +1,41 @@
-"""Put the figures of several runs side by side, with the options in which they differ.
+"""Put the figures of several runs side by side: means over random seeds, tests against a control, pictures, a page.
 
 Examples:
-    python scripts/summarize.py outputs/sweep/*
-    python scripts/summarize.py outputs/sweep/* --figures seeds/oracle_miou masks/miou --csv sweep.csv
-    python scripts/summarize.py outputs/demo outputs/demo_control --markdown
+    python scripts/summarize.py outputs/lambda                                 # writes outputs/lambda/index.html
+    python scripts/summarize.py outputs/lambda --control recam.sce_weight=0.1 --figures seeds/miou masks/miou
+    python scripts/summarize.py outputs/demo outputs/demo_control --markdown   # any runs; writes nothing
+    python scripts/summarize.py outputs/crf_* --out outputs/crf_seeds
 """
 
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from wsss.pipeline.cli import one_line_errors
-from wsss.pipeline.summary import FIGURES, summarize, summary_markdown, summary_table, write_summary
+from wsss.pipeline.sweep_summary import FIGURES, is_sweep, print_sweep, read_sweep, write_sweep
+from wsss.report.sweep_tables import runs_csv
+from wsss.writing import write_csv
 
 
 def main() -> None:
-    """A table, and a file of it."""
+    """A table, and what a sweep ends in."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", type=Path, help="folders of runs")
+    parser.add_argument("runs", nargs="*", type=Path, help="folder of a sweep, or folders of runs")
     parser.add_argument("--figures", nargs="+", default=FIGURES, metavar="KEY", help="keys of results.json")
-    parser.add_argument("--csv", type=Path, help="also write the table there")
+    parser.add_argument(
+        "--control", nargs="+", default=(), metavar="OPTION=VALUE", help="what the others are compared with"
+    )
+    parser.add_argument("--out", type=Path, help="folder for the page and the tables; default: a sweep's own")
+    parser.add_argument("--csv", type=Path, help="also write all runs there")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     options = parser.parse_args()
     with one_line_errors():
-        rows = summarize(options.runs, options.figures)
+        summary = read_sweep(options.runs, control=options.control)
+        out = options.out or (options.runs[0] if len(options.runs) == 1 and is_sweep(options.runs[0]) else None)
+        if out is not None:
+            write_sweep(out, summary, figures=options.figures)
         if options.csv is not None:
-            write_summary(options.csv, rows)
-        Console().print(summary_markdown(rows) if options.markdown else summary_table(rows), soft_wrap=options.markdown)
+            write_csv(options.csv, *runs_csv(summary.comparison))
+        print_sweep(summary, figures=options.figures, markdown=options.markdown)
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def write_report(
         figure = threshold_curves(
             curves, chosen=_threshold(protocols, "seeds/miou"), oracle=_best(next(iter(curves.values())))
         )
-        _write(report / "threshold_curve.png", _png(figure))
+        write_png(report / "threshold_curve.png", figure)
     _write(report / "index.html", text.encode("utf-8"))
     return report / "index.html"
 
@@ -307,10 +307,11 @@ def _write_sheet(path: Path, rows: list[GalleryRow], ids: Sequence[str]) -> None
     _write(path, buffer.getvalue())
 
 
-def _png(figure: Figure) -> bytes:
+def write_png(path: Path, figure: Figure) -> None:
+    """A plot as a picture of its own."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
+    _write(path, buffer.getvalue())
 
 
 def _write(path: Path, content: bytes) -> None:

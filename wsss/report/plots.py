@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 
 from wsss.report.tables import kind_name
@@ -39,7 +40,7 @@ def threshold_curves(
         chosen: threshold that was chosen without the truth; default: not marked.
         oracle: threshold that is best on the truth; default: not marked.
     """
-    figure, axes = _axes(5.0, 3.3)
+    figure, axes = plain_axes(5.0, 3.3)
     for number, (kind, curve) in enumerate(curves.items()):
         main = number == 0
         axes.plot(
@@ -56,7 +57,7 @@ def threshold_curves(
     axes.set_ylabel("mIoU, %")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.02, y=0.08)
-    _legend(figure, "outside lower left")
+    legend_outside(figure, "outside lower left")
     return figure
 
 
@@ -68,7 +69,7 @@ def iou_bars(tables: Mapping[str, Mapping[str, float]]) -> Figure:
     """
     labels = list(dict.fromkeys(label for table in tables.values() for label in table))
     count = max(len(tables), 1)
-    figure, axes = _axes(5.0, 0.9 + len(labels) * (0.16 + 0.15 * count))
+    figure, axes = plain_axes(5.0, 0.9 + len(labels) * (0.16 + 0.15 * count))
     thickness = 0.78 / count
     for number, (name, table) in enumerate(tables.items()):
         known = [(row, table[label]) for row, label in enumerate(labels) if not math.isnan(table.get(label, math.nan))]
@@ -82,7 +83,7 @@ def iou_bars(tables: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_xlabel("IoU, %")
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    _legend(figure, "outside upper left")
+    legend_outside(figure, "outside upper left")
     return figure
 
 
@@ -101,7 +102,7 @@ def chain_bars(results: Mapping[str, float]) -> Figure:
         ("segmenter, val", "segmenter/val_miou", "segmenter/supervised_val_miou"),
     )
     rows = [(name, results[key], results.get(limit)) for name, key, limit in chain if key in results]
-    figure, axes = _axes(5.0, 0.9 + 0.5 * len(rows))
+    figure, axes = plain_axes(5.0, 0.9 + 0.5 * len(rows))
     values = [value for _, value, _ in rows]
     axes.barh(range(len(rows)), values, height=0.56, color=SERIES[: len(rows)])
     for row, (name, value, limit) in enumerate(rows):
@@ -224,7 +225,7 @@ def _mark_points(axes: Axes, curve: Curve, chosen: float | None, oracle: float |
         axes.axvline(threshold, color=color, linewidth=0.8, linestyle=":", zorder=1)
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def plain_axes(width: float, height: float) -> tuple[Figure, Axes]:
     """Make a figure of so many inches with one plain axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
@@ -239,7 +240,9 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(figure: Figure, location: Literal["outside upper left", "outside lower left"]) -> None:
+def legend_outside(
+    figure: Figure, location: Literal["outside upper left", "outside lower left"], *, title: str | None = None
+) -> None:
     """Put the legend where it hides nothing."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if not handles:
@@ -247,7 +250,11 @@ def _legend(figure: Figure, location: Literal["outside upper left", "outside low
     legend = figure.legend(
         handles, labels, loc=location, ncols=3, frameon=False, columnspacing=1.2, fontsize=8, labelcolor=INK
     )
-    for text in legend.get_texts():
+    if title:
+        legend.set_title(title, prop=FontProperties(size=8))
+        legend.set_alignment("left")
+        legend.get_title().set_color(INK)
+    for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
 
 

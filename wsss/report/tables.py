@@ -156,6 +156,11 @@ def name_figure(key: str) -> tuple[str, str]:
     return "other", key
 
 
+def title_of(key: str) -> str:
+    """A figure's group and name in one."""
+    return ", ".join(dict.fromkeys(name_figure(key)))
+
+
 def kind_name(kind: str) -> str:
     """How a kind of map is written in its paper."""
     return KIND_NAMES.get(kind, kind)
