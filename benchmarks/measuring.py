@@ -15,11 +15,16 @@ import torch
 
 
 def measure_call(call: Callable[[], Any], repeats: int) -> tuple[dict[str, float], Any]:
-    """MiB that the first call adds to the peak resident size, median seconds of `repeats` more; and what it returns."""
-    before = peak_bytes()
+    """MiB that the first call adds to the peak resident size, and what it returns; median seconds of `repeats` more.
+
+    With no repeats, the first call's seconds.
+    """
+    before, start = peak_bytes(), time.perf_counter()
     result = call()
+    seconds = [time.perf_counter() - start]
     extra = peak_bytes() - before
-    seconds = []
+    if repeats:
+        seconds.clear()
     for _ in range(repeats):
         start = time.perf_counter()
         call()

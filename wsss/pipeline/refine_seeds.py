@@ -148,11 +148,11 @@ def _fit(run: Run, step: Step, network: IRN | AffinityNet, labels: Path) -> None
 def _centre(run: Run, network: IRN) -> None:
     """Make the displacements' mean over the train images 0, by which they point at centres (IRN, "mean shift")."""
     network.eval().to(device_of(run.config))
-    means = [network(image).displacement.mean(dim=(0, 2, 3)) for _, image in _images(run, run.train_ids)]
+    means = [network(image).displacement.mean(dim=(0, 2, 3)) for _, image in seed_images(run, run.train_ids)]
     network.mean_displacement += torch.stack(means).mean(dim=0)
 
 
-def _images(run: Run, ids: list[str]) -> Iterator[tuple[str, Tensor]]:
+def seed_images(run: Run, ids: list[str]) -> Iterator[tuple[str, Tensor]]:
     """Images (1, 3, H, W) uint8 as the seeds saw them."""
     transform, device = eval_transform(run.config.cam.resize_long), device_of(run.config)
     for image_id in ids:
@@ -167,7 +167,9 @@ def _refine(run: Run, step: Step) -> None:
         _tell_memory(run)
     missing = [i for i in run.train_ids if not (step.folder / f"{i}.npz").exists()]
     hidden = not show_progress(run.config)
-    for image_id, image in track(_images(run, missing), "refined", total=len(missing), disable=hidden, transient=True):
+    for image_id, image in track(
+        seed_images(run, missing), "refined", total=len(missing), disable=hidden, transient=True
+    ):
         seeds = load_seeds(run.folder / "seeds" / f"{image_id}.npz")
         maps = torch.from_numpy(seeds.maps).to(image.device)
         refined = refine(image, maps) if len(maps) else maps
