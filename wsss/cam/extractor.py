@@ -17,6 +17,7 @@ from wsss.cam.functions import (
     grad_cam_pp,
     hires_cam,
     layer_cam,
+    norm_grad,
     normalize,
     score_cam,
     x_grad_cam,
@@ -37,6 +38,7 @@ GRADIENT_METHODS: dict[str, Callable[..., Tensor]] = {
     "element_wise_cam": element_wise_cam,
     "hires_cam": hires_cam,
     "layer_cam": layer_cam,
+    "norm_grad": norm_grad,
 }
 METHODS = (*GRADIENT_METHODS, "score_cam")
 
