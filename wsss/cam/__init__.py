@@ -14,6 +14,7 @@ from wsss.cam.functions import (
     score_cam,
     x_grad_cam,
 )
+from wsss.cam.guided import guided_backprop, guided_cam, guided_relus
 from wsss.cam.multiscale import (
     add_scales,
     at_scales,
@@ -38,6 +39,9 @@ __all__ = [
     "fuse",
     "grad_cam",
     "grad_cam_pp",
+    "guided_backprop",
+    "guided_cam",
+    "guided_relus",
     "hires_cam",
     "layer_cam",
     "merge_flips",
