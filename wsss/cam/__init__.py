@@ -1,3 +1,4 @@
+from wsss.cam.excitation import excitation_backprop
 from wsss.cam.extractor import GRADIENT_METHODS, METHODS, CAMExtractor, class_maps, score_cam_maps
 from wsss.cam.functions import (
     cam,
@@ -36,6 +37,7 @@ __all__ = [
     "channel_masks",
     "class_maps",
     "element_wise_cam",
+    "excitation_backprop",
     "fuse",
     "grad_cam",
     "grad_cam_pp",
