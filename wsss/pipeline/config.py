@@ -249,7 +249,7 @@ class MasksConfig:
 
     Attributes:
         refine: what spreads the seeds within objects before: none, irn, psa or par.
-        kind: crf, confident (two CRF passes, uncertain pixels void) or threshold.
+        kind: crf, confident (two CRF passes, uncertain pixels void), graphcut (`wsss.masks.graph_cut`) or threshold.
         threshold: background threshold; default: chosen without truth, mean of Otsu's over the images.
         annotated: so many train images with truth choose it by their masks, and are left out of the scores.
         area: choose it so that this share of the pixels, on average, is foreground in the masks.

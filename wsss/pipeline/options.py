@@ -24,7 +24,7 @@ CHOICES = {
     "cam.fusion": ("max", "mean"),
     "until": ("classifier", "recam", "seeds", "masks", "segmenter", "report"),
     "cam.target": tuple(TARGETS),
-    "masks.kind": ("crf", "confident", "threshold"),
+    "masks.kind": ("crf", "confident", "graphcut", "threshold"),
     "masks.refine": ("none", "irn", "psa", "par"),
     "masks.relations.optimizer.name": ("sgd", "adamw"),
     "masks.crf.backend": BACKENDS,
