@@ -100,10 +100,17 @@ class OptimizerConfig:
 
 @dataclass
 class ClassifierConfig:
-    """First step: the classifier."""
+    """First step: the classifier.
+
+    Attributes:
+        pooling: gap, the mean over cells, or gmp, their maximum; ReCAM needs gap.
+        loss: bce, each class by itself, or softmax, for data whose images have one label each; ReCAM needs bce.
+    """
 
     epochs: int = 5
     batch_size: int = 16
+    pooling: str = "gap"
+    loss: str = "bce"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 

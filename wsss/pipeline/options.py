@@ -18,6 +18,8 @@ SEED_KINDS = (*WEIGHT_KINDS, *STAGE_KINDS)
 STAGES = tuple(f"stage{i}" for i in range(1, 6))
 CHOICES = {
     "data.labels": ("auto", *LABEL_SOURCES),
+    "classifier.pooling": ("gap", "gmp"),
+    "classifier.loss": ("bce", "softmax"),
     "classifier.optimizer.name": ("sgd", "adamw"),
     "recam.optimizer.name": ("sgd", "adamw"),
     "recam.fc2_init": ("zero", "default"),
@@ -62,7 +64,12 @@ NOT_NEGATIVE = (
 POSITIVE = (
     *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor", "bias_lr_factor")),
     *("masks.walk.beta", "masks.par.color_width", "masks.par.place_width"),
-    *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
+    *(
+        "cam.gamma",
+        "masks.crf.gaussian_sxy",
+        "masks.crf.bilateral_sxy",
+        "masks.crf.bilateral_srgb",
+    ),
 )
 LISTS_OF_STAGES = (
     *("backbone.frozen_stages", "segmenter.backbone.frozen_stages"),
@@ -103,7 +110,10 @@ def check_options(config: Config) -> None:
         require(config, name, lambda values: set(values) <= set(SEED_KINDS), f"some of {', '.join(SEED_KINDS)}")
         if not (config.recam.enabled and config.recam.control):
             require(config, name, lambda values: "control" not in values, "no control without recam.control=true")
-    if not config.recam.enabled:
+    if config.recam.enabled:
+        require(config, "classifier.pooling", lambda pooling: pooling == "gap", "gap, or recam=none")
+        require(config, "classifier.loss", lambda loss: loss == "bce", "bce, or recam=none")
+    else:
         require(config, "cam.target", lambda target: target == "fc1", "fc1, the only one with recam=none")
     if config.cam.stage_weights is not None:
         num = len(config.cam.stages)
