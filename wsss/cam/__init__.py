@@ -1,3 +1,4 @@
+from wsss.cam.adversarial import climb
 from wsss.cam.excitation import excitation_backprop
 from wsss.cam.extractor import GRADIENT_METHODS, METHODS, CAMExtractor, class_maps, score_cam_maps
 from wsss.cam.functions import (
@@ -36,6 +37,7 @@ __all__ = [
     "cam",
     "channel_masks",
     "class_maps",
+    "climb",
     "element_wise_cam",
     "excitation_backprop",
     "fuse",

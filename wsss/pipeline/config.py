@@ -138,6 +138,23 @@ class ReCAMConfig:
 
 
 @dataclass
+class AdvConfig:
+    """AdvCAM: the maps of images that climb the score of their class, added up; see `wsss.cam.climb`.
+
+    Attributes:
+        steps: how often an image is changed, 27 as published; 0: maps of the images as they are.
+        step_size: ξ, of images divided by their standard deviation.
+        weight: λ, of what holds back regions that are high already.
+        threshold: τ, the share of a map's maximum above which they are.
+    """
+
+    steps: int = 0
+    step_size: float = 0.008
+    weight: float = 7.0
+    threshold: float = 0.5
+
+
+@dataclass
 class CamConfig:
     """Seeds.
 
@@ -161,6 +178,7 @@ class CamConfig:
         drawn_stages: stages whose maps are exported before fusion, so that runs that differ in `stages` or fusion share
             them; default: maps are fused as they are drawn, and nothing is kept of them.
         grad_cam_pp_eps: see `wsss.cam.grad_cam_pp`.
+        adv: climb before the maps are drawn, whatever their kinds.
         batch_size: images of one size that go through the network together.
         limit_images: draw the first so many train images only, to try a slow kind; masks need all.
         thresholds: number of background thresholds of the sweep, evenly spaced over [0, 1).
@@ -181,6 +199,7 @@ class CamConfig:
     keep_stages: bool = False
     drawn_stages: list[str] | None = None
     grad_cam_pp_eps: float = 1e-12
+    adv: AdvConfig = field(default_factory=AdvConfig)
     batch_size: int = 16
     limit_images: int | None = None
     thresholds: int = 100

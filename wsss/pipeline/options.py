@@ -58,6 +58,7 @@ NOT_NEGATIVE = (
     *(f"{step}.optimizer.{o}" for step in STEPS for o in ("momentum", "weight_decay", "poly_power", "warmup")),
     *("segmenter.loss.class_balance", "segmenter.self_training.rounds", "segmenter.self_training.min_change"),
     *("masks.walk.exp_times", "masks.walk.background_power", "masks.par.place_weight"),
+    *("cam.adv.steps", "cam.adv.weight"),
     *("recam.sce_weight", "masks.fg_margin", "masks.bg_margin", "trainer.num_workers"),
     *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
 )
@@ -65,6 +66,7 @@ POSITIVE = (
     *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor", "bias_lr_factor")),
     *("masks.walk.beta", "masks.par.color_width", "masks.par.place_width"),
     *(
+        "cam.adv.step_size",
         "cam.gamma",
         "masks.crf.gaussian_sxy",
         "masks.crf.bilateral_sxy",
@@ -120,6 +122,7 @@ def check_options(config: Config) -> None:
         require(config, "cam.stage_weights", lambda w: len(w) == num, f"one for each of cam.stages, {num}")
         require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
+    require(config, "cam.adv.threshold", lambda share: 0 <= share < 1, "a share from 0, below 1")
     require(config, "run", lambda name: bool(name.strip()), "a name")
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
     require(config, "segmenter.ema_decay", lambda decay: 0 < decay < 1, "a number between 0 and 1")

@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 import wsss
 from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
-from wsss.pipeline.config import Config, DataConfig
+from wsss.pipeline.config import AdvConfig, Config, DataConfig
 from wsss.pipeline.options import check_options
 from wsss.prepare import packaged_list
 from wsss.writing import write_text
@@ -291,6 +291,7 @@ class Run:
 _NEW = {
     "classifier.pooling": "gap",
     "classifier.loss": "bce",
+    "cam.adv": asdict(AdvConfig()),
 }
 
 
