@@ -244,7 +244,8 @@ def test_half_precision_stays_close(small: Tiny, method: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         half = extractor(IMAGES, [[0], [1], [2]])
     # Shallow stages have passed more half-precision layers on the way back.
-    for layer, bound in zip(layers, (0.25, 0.15, 0.05), strict=True):
+    # NormGrad has it worst: a ReLU that rounding opens lets a whole gradient through, whatever its activation.
+    for layer, bound in zip(layers, (0.25, 0.2, 0.05), strict=True):
         for a, b in zip(full[layer], half[layer], strict=True):
             assert b.dtype == torch.float32
             torch.testing.assert_close(b, a, rtol=0, atol=bound * float(a.max()) + 1e-6)

@@ -19,6 +19,7 @@ from wsss.cam import (
     grad_cam_pp,
     hires_cam,
     layer_cam,
+    norm_grad,
     normalize,
     resize,
     score_cam,
@@ -31,7 +32,7 @@ GRADIENT_METHODS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "layercam": layer_cam,
     "elementwise": element_wise_cam,
 }
-ALL_METHODS = {**GRADIENT_METHODS, "xgradcam": x_grad_cam, "hirescam": hires_cam}
+ALL_METHODS = {**GRADIENT_METHODS, "xgradcam": x_grad_cam, "hirescam": hires_cam, "normgrad": norm_grad}
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 
@@ -187,6 +188,20 @@ def test_hires_cam_by_hand() -> None:
     activations = torch.tensor([3.0, 5.0]).view(1, 2, 1, 1)
     assert hires_cam(activations, torch.tensor([2.0, -1.0]).view(1, 2, 1, 1)).item() == 1.0  # 6 - 5
     assert hires_cam(activations, torch.tensor([1.0, -1.0]).view(1, 2, 1, 1)).item() == 0.0
+
+
+def test_norm_grad_by_hand() -> None:
+    # two cells of two channels: |(3, 4)| |(0, -2)| = 5 * 2, |(5, 12)| |(0, 0)| = 0
+    activations = torch.tensor([[[3.0, 5.0]], [[4.0, 12.0]]])[None]
+    gradients = torch.tensor([[[0.0, 0.0]], [[-2.0, 0.0]]])[None]
+    assert norm_grad(activations, gradients).tolist() == [[[10.0, 0.0]]]
+
+
+@given(seed=st.integers(0, 2**16))
+def test_norm_grad_is_the_gradient_of_a_convolutions_weights_cell_by_cell(seed: int) -> None:
+    activations, gradients = random_pair(seed, signed=True)
+    outer = torch.einsum("bchw,bdhw->bhwcd", activations, gradients)
+    torch.testing.assert_close(norm_grad(activations, gradients), outer.flatten(3).norm(dim=3), rtol=1e-4, atol=1e-5)
 
 
 def test_score_cam_by_hand() -> None:

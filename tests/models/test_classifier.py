@@ -19,6 +19,13 @@ def test_logits_are_the_mean_of_the_class_maps(model: ReCAMClassifier) -> None:
     torch.testing.assert_close(model(images), maps.mean(dim=(2, 3)))
 
 
+def test_global_max_pooling_takes_the_best_cell_of_each_channel() -> None:
+    network = Classifier(build_backbone("test_resnet", weights="none"), 5, pooling="gmp").eval()
+    images = torch.rand(2, 3, 32, 48)
+    best = network.features(images).flatten(2).max(dim=2).values  # (B, C)
+    torch.testing.assert_close(network(images), best @ network.fc1_weight.T)
+
+
 def test_weights_are_matrices(model: ReCAMClassifier) -> None:
     channels = model.backbone.channels[model.backbone.last_stage]
     assert model.fc1_weight.shape == model.fc2_weight.shape == (5, channels)

@@ -40,6 +40,32 @@ def test_a_photograph_gets_a_picture_and_arrays(tmp_path: Path, method: str) -> 
         assert 0 <= arrays["fused"].min() <= arrays["fused"].max() <= 1
 
 
+def test_guided_grad_cam_is_drawn_and_kept(tmp_path: Path) -> None:
+    plain = explain(config(tmp_path, cam="grad_cam", layers=["layer4"]))[0]
+    with Image.open(plain) as sheet:
+        width = sheet.width
+    (picture,) = explain(config(tmp_path, cam="grad_cam", layers=["layer4"], guided=True))
+    with Image.open(picture) as sheet:
+        assert sheet.width > width + 200  # a column more
+    with np.load(picture.with_suffix(".npz"), allow_pickle=False) as arrays:
+        assert arrays["guided"].shape == (2, 3, 96, 96)
+        assert (arrays["guided"][np.broadcast_to(arrays["fused"][:, None] == 0, (2, 3, 96, 96))] == 0).all()
+        assert arrays["guided"].min() < 0 < arrays["guided"].max()
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "layer_cam"])
+def test_a_vision_transformer_is_explained_at_any_size(tmp_path: Path, method: str) -> None:
+    photo = tmp_path / "wide.png"
+    with Image.open(PHOTO) as image:
+        image.resize((120, 70)).save(photo)
+    options = config(tmp_path, image=str(photo), model="vit_tiny_patch16_224", cam=method, resize_long=None)
+    (picture,) = explain(options)
+    with np.load(picture.with_suffix(".npz"), allow_pickle=False) as arrays:
+        assert arrays["map_network.blocks.11.norm1"].shape == (2, 4, 8)  # of 64 × 128 pixels
+        assert arrays["fused"].shape == (2, 64, 128)
+        assert 0.5 < arrays["fused"].max() <= 1
+
+
 def test_a_folder_gets_a_picture_each_of_the_best_classes(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -71,6 +97,7 @@ def test_a_runs_own_classifier_is_explained(smoke_run: Run, tmp_path: Path) -> N
         ({"layers": ["layer9"]}, "layer layer9"),
         ({"cam": "gradcam"}, "cam=gradcam: expected one of cam, grad_cam"),
         ({"fusion": "sum"}, "fusion=sum"),
+        ({"model": "efficientnet_b0", "guided": True}, "guided backprop: the network's silu"),
         ({"top": 0}, "top=0"),
         ({"weights": "missing.pth"}, r"missing\.pth: no such file"),
     ],

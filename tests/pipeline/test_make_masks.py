@@ -18,7 +18,7 @@ from wsss.masks import CRFParams
 from wsss.pipeline import make_masks as module
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.mask_maker import MaskMaker, mask_maker
-from wsss.pipeline.run import Run
+from wsss.pipeline.run import Run, read_manifest
 from wsss.seeds import save_seeds
 
 
@@ -48,6 +48,17 @@ def masks_of(run: Run) -> dict[str, NDArray[np.uint8]]:
 
 def are_equal(first: dict[str, NDArray[np.uint8]], second: dict[str, NDArray[np.uint8]]) -> bool:
     return all(np.array_equal(first[image_id], second[image_id]) for image_id in first)
+
+
+def test_graph_cuts_make_masks_of_the_present_classes(seeded_run: Callable[..., Run]) -> None:
+    pytest.importorskip("cv2")
+    run = seeded_run("masks=graphcut", "masks.oracle=[0.1]", "masks.threshold=0.4")
+    masks = masks_of(run)
+    for image_id, labels in zip(run.train_ids[:7], run.train_labels, strict=False):
+        assert {*np.unique(masks[image_id])} <= {0, *(labels.nonzero()[:, 0] + 1).tolist()}
+        assert (masks[image_id] > 0).any()
+    assert not masks[run.train_ids[7]].any()
+    assert read_manifest(run.folder / "masks" / "manifest.json")["protocols"]["masks/miou"]["crf"] == "none"
 
 
 @pytest.mark.parametrize("kind", ["crf", "confident"])

@@ -86,6 +86,16 @@ def test_grad_cam_of_the_last_stage_is_the_targets_own_map_over_the_cells(
         torch.testing.assert_close(gradient, pooled, rtol=1e-3, atol=1e-4)
 
 
+def test_maps_of_a_max_pooled_classifier_explain_its_own_score(images: Tensor) -> None:
+    torch.manual_seed(0)
+    pooled = Classifier(build_backbone("resnet18", weights="none", output_stride=16), 4, pooling="gmp").eval()
+    pooled.requires_grad_(False)
+    drawn = draw_maps(pooled, images, [[1], [2], [3]], ["layer_cam"], config(stages=["stage4"]))["layer_cam"]
+    expected = CAMExtractor(pooled, ["backbone.stages.stage4"])(images.float() / 255, [[1], [2], [3]])
+    for one, raw in zip(drawn, expected["backbone.stages.stage4"], strict=True):
+        torch.testing.assert_close(one, normalize(fuse([raw], (16, 12))), rtol=1e-3, atol=1e-4)
+
+
 def test_layer_cam_of_recams_score_is_recam_at_any_stage(network: ReCAMClassifier, images: Tensor) -> None:
     drawn = {
         target: draw_maps(network, images, [[1], [2], [3]], ["layer_cam"], config(stages=["stage3"], target=target))

@@ -9,9 +9,20 @@ from wsss.report.overlays import (
     contact_sheet,
     heatmap_overlay,
     label_overlay,
+    signed_picture,
 )
 
 GREY = np.full((1, 2, 3), 100, np.uint8)
+
+
+def test_a_signed_picture_is_grey_where_nothing_is_and_ends_at_three_deviations() -> None:
+    values = np.zeros((10, 10, 3))
+    values[0, 0], values[0, 1] = 5.0, -5.0  # root of the mean square: 5 / sqrt(50)
+    picture = signed_picture(values)
+    assert picture[0, 0].tolist() == [255] * 3
+    assert picture[0, 1].tolist() == [0] * 3
+    assert (picture[1:] == 128).all()
+    assert (signed_picture(np.zeros((2, 2, 3))) == 128).all()
 
 
 def test_a_heat_map_is_dark_at_zero_and_bright_at_one() -> None:

@@ -139,8 +139,8 @@ def test_explain_takes_any_method_and_fusion(tmp_path: Path) -> None:
     assert (tmp_path / f"{photo.stem}.png").exists()
     assert_one_line_error(call("explain", *common, "cam=gradcam"), "cam=gradcam", "grad_cam_pp")
     assert_one_line_error(call("explain", *common, "classes=[]"), "classes", "at least one")
-    vit = call("explain", f"image={photo}", "model=vit_tiny_patch16_224", "weights=none", f"out={tmp_path}")
-    assert_one_line_error(vit, "vit_tiny_patch16_224", "320 × 320")
+    mixer = call("explain", f"image={photo}", "model=mixer_s32_224", "weights=none", f"out={tmp_path}")
+    assert_one_line_error(mixer, "mixer_s32_224", "320 × 320")
 
 
 def test_two_processes_draw_the_seeds_of_one(tmp_path: Path) -> None:

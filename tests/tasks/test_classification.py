@@ -35,6 +35,26 @@ def validate(task: ClassifierTask, logits: Tensor, labels: Tensor, size: int) ->
     return logged
 
 
+def test_the_loss_is_bce_or_the_cross_entropy_of_the_one_label(task: ClassifierTask) -> None:
+    logits = torch.tensor([[2.0, 0.0, -1.0, 0.0], [0.0, 1.0, 1.0, 3.0]])
+    labels = torch.tensor([[1.0, 0, 0, 0], [0, 0, 0, 1]])
+    batch = Sample(images=logits, labels=labels, masks=None, ids=["", ""])
+    task.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    signs = 2 * labels - 1
+    assert float(task.training_step(batch, 0)) == pytest.approx(float(-(signs * logits).sigmoid().log().mean()))
+    task.loss = "softmax"
+    expected = -(logits.softmax(dim=1) * labels).sum(dim=1).log().mean()
+    assert float(task.training_step(batch, 0)) == pytest.approx(float(expected))
+
+
+def test_a_softmax_classifier_is_ranked_by_its_probabilities(task: ClassifierTask) -> None:
+    # By logits the second image has more of class 0 than the first; by its share of the sum it has less.
+    logits, labels = torch.tensor([[1.0, 0, 0, 0], [2.0, 9, 0, 0]]), torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])
+    assert validate(task, logits, labels, 2)["val/ap_0"] == pytest.approx(0.5)
+    task.loss = "softmax"
+    assert validate(task, logits, labels, 2)["val/ap_0"] == pytest.approx(1.0)
+
+
 def test_map_is_over_the_classes_that_occur(task: ClassifierTask) -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(12, 4), torch.randint(0, 2, (12, 4)).float()

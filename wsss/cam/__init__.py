@@ -1,3 +1,5 @@
+from wsss.cam.adversarial import climb
+from wsss.cam.excitation import excitation_backprop
 from wsss.cam.extractor import GRADIENT_METHODS, METHODS, CAMExtractor, class_maps, score_cam_maps
 from wsss.cam.functions import (
     cam,
@@ -8,11 +10,13 @@ from wsss.cam.functions import (
     grad_cam_pp,
     hires_cam,
     layer_cam,
+    norm_grad,
     normalize,
     resize,
     score_cam,
     x_grad_cam,
 )
+from wsss.cam.guided import guided_backprop, guided_cam, guided_relus
 from wsss.cam.multiscale import (
     add_scales,
     at_scales,
@@ -33,14 +37,20 @@ __all__ = [
     "cam",
     "channel_masks",
     "class_maps",
+    "climb",
     "element_wise_cam",
+    "excitation_backprop",
     "fuse",
     "grad_cam",
     "grad_cam_pp",
+    "guided_backprop",
+    "guided_cam",
+    "guided_relus",
     "hires_cam",
     "layer_cam",
     "merge_flips",
     "multi_scale",
+    "norm_grad",
     "normalize",
     "published_maps",
     "resize",

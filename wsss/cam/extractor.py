@@ -1,8 +1,7 @@
 """Class activation maps of any network with named layers: hooks for the length of one call, nothing left behind."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -17,11 +16,22 @@ from wsss.cam.functions import (
     grad_cam_pp,
     hires_cam,
     layer_cam,
+    norm_grad,
     normalize,
     score_cam,
     x_grad_cam,
 )
 from wsss.cam.multiscale import multi_scale
+from wsss.cam.recording import (
+    Classes,
+    check_classes,
+    class_gradients,
+    class_scores,
+    find_layer,
+    per_image,
+    record_forward,
+    working,
+)
 
 
 def pooled_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -37,10 +47,10 @@ GRADIENT_METHODS: dict[str, Callable[..., Tensor]] = {
     "element_wise_cam": element_wise_cam,
     "hires_cam": hires_cam,
     "layer_cam": layer_cam,
+    "norm_grad": norm_grad,
 }
 METHODS = (*GRADIENT_METHODS, "score_cam")
 
-Classes = Sequence[Sequence[int]]
 Maps = dict[str, list[Tensor]]
 
 
@@ -52,7 +62,8 @@ class CAMExtractor:
     which the network is as it was: modes, `requires_grad`, `.grad`.
 
     Args:
-        model: any network of convolutional layers; it runs in evaluation mode.
+        model: any network of convolutional layers, or a vision transformer of timm's, whose tokens of patches are laid
+            out as the map that they are; it runs in evaluation mode.
         layers: names as in `model.named_modules()`, or the unambiguous end of one (`stage3`).
         method: one of `METHODS`.
         score: from the network's output to scores (B, N); by default the output itself.
@@ -115,8 +126,9 @@ class CAMExtractor:
             ValueError: if `classes` does not fit, a layer does not run once with an output (B, C, h, w), or the score
                 does not depend on it.
         """
-        with self._working():
-            return _of_images(*self._draw(images, classes))
+        with working(self.model):
+            stacked, chosen = self._draw(images, classes)
+            return {name: per_image(maps, chosen) for name, maps in stacked.items()}
 
     def multi_scale(
         self,
@@ -139,7 +151,7 @@ class CAMExtractor:
         """
         if not scales:
             raise ValueError("scales: expected at least one")
-        with self._working():
+        with working(self.model):
             if classes is None:
                 with torch.no_grad():
                     classes = check_classes(None, self._scores(images))
@@ -147,51 +159,20 @@ class CAMExtractor:
                 raise ValueError(f"classes: expected one list for each of {len(images)} images, got {len(classes)}")
             wanted = [*classes, *classes] if flip else classes
             total = multi_scale(lambda batch, _: self._draw(batch, wanted)[0], images, scales=scales, flip=flip)
-        return _of_images({name: normalize(maps) for name, maps in total.items()}, classes)
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        # Lightning's prediction runs in inference mode, whose tensors autograd refuses.
-        with torch.inference_mode(False), evaluating(self.model):
-            yield
+        return {name: per_image(normalize(maps), classes) for name, maps in total.items()}
 
     def _draw(self, images: Tensor, classes: Classes | None) -> tuple[dict[str, Tensor], list[list[int]]]:
         """Layer -> (B, K, h, w), zero beyond an image's own classes; and these."""
-        images = images.clone() if images.is_inference() else images
         needs_gradients = self.method != "score_cam"
-        scores, activations = self._forward(images, record=needs_gradients)
+        scores, activations = record_forward(self.model, self.layers, images, self.score, record=needs_gradients)
         chosen = check_classes(classes, scores)
         if needs_gradients:
             method = partial(GRADIENT_METHODS[self.method], **self.options)
             return class_maps(scores, activations, chosen, {self.method: method})[self.method], chosen
         return score_cam_maps(self._scores, images, activations, chosen, batch_size=self.batch_size), chosen
 
-    def _forward(self, images: Tensor, *, record: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        activations: dict[str, Tensor] = {}
-        handles = [
-            module.register_forward_hook(_keep(name, activations, record=record))
-            for name, module in self.layers.items()
-        ]
-        try:
-            # Recording starts in the hook of the shallowest layer and ends here.
-            with torch.no_grad():
-                scores = self._scores(images)
-        finally:
-            for handle in handles:
-                handle.remove()
-        for name in self.layers:
-            if name not in activations:
-                raise ValueError(f"layer {name}: the network did not run it")
-        return scores, {name: activations[name] for name in self.layers}
-
     def _scores(self, images: Tensor) -> Tensor:
-        output = self.model(images)
-        scores = output if self.score is None else self.score(output)
-        if not isinstance(scores, Tensor) or scores.ndim != 2:
-            raise ValueError(
-                "the network's output is not a tensor of scores (B, N); pass score=<function of the output>"
-            )
-        return scores
+        return class_scores(self.model, images, self.score)
 
 
 def class_maps(
@@ -214,15 +195,11 @@ def class_maps(
     Raises:
         ValueError: if the scores do not depend on one of the activations.
     """
-    num_passes = max((len(wanted) for wanted in classes), default=0)
-    maps = {method: {name: _no_maps(a, num_passes) for name, a in activations.items()} for method in methods}
-    for k in range(num_passes):
-        has_kth = [image for image, wanted in enumerate(classes) if len(wanted) > k]
-        kth = [classes[image][k] for image in has_kth]
-        # A sum over images: no image's score depends on another's activations.
-        gradients = _gradients(scores[has_kth, kth].sum(), activations, retain_graph=k + 1 < num_passes)
-        for (name, a), gradient in zip(activations.items(), gradients, strict=True):
-            pair = a.detach().float(), gradient.float()
+    num_maps = max((len(wanted) for wanted in classes), default=0)
+    maps = {method: {name: _no_maps(a, num_maps) for name, a in activations.items()} for method in methods}
+    for k, gradients in enumerate(class_gradients(scores, activations, classes)):
+        for name, a in activations.items():
+            pair = a.detach().float(), gradients[name].float()
             for method, draw in methods.items():
                 maps[method][name][:, k] = draw(*pair)
     return maps
@@ -279,94 +256,6 @@ def _masked_scores(scores: Callable[[Tensor], Tensor], image: Tensor, activation
     return result
 
 
-def _of_images(maps: Mapping[str, Tensor], classes: Classes) -> Maps:
-    """Each image's own classes: layer -> (B, K, h, w) to layer -> list over images of (K_b, h, w)."""
-    return {
-        name: [of_image[: len(wanted)] for of_image, wanted in zip(stacked, classes, strict=True)]
-        for name, stacked in maps.items()
-    }
-
-
 def _no_maps(activations: Tensor, num_maps: int) -> Tensor:
     size = (len(activations), num_maps, *activations.shape[2:])
     return torch.zeros(size, device=activations.device)
-
-
-def _gradients(score: Tensor, activations: Mapping[str, Tensor], *, retain_graph: bool) -> tuple[Tensor, ...]:
-    layers = list(activations)
-    if not score.requires_grad:
-        raise ValueError(f"layer {layers[0]}: the score does not depend on it")
-    gradients = torch.autograd.grad(score, list(activations.values()), retain_graph=retain_graph, allow_unused=True)
-    for name, gradient in zip(layers, gradients, strict=True):
-        if gradient is None:
-            raise ValueError(f"layer {name}: the score does not depend on it")
-    return gradients
-
-
-def _keep(name: str, activations: dict[str, Tensor], *, record: bool) -> Callable[..., Tensor | None]:
-    """Hook that keeps a layer's output; the first to run makes it the leaf that gradients are recorded from."""
-
-    def hook(_: nn.Module, __: object, output: Any) -> Tensor | None:
-        if name in activations:
-            raise ValueError(f"layer {name}: the network runs it more than once")
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            raise ValueError(f"layer {name}: its output is not a tensor (B, C, h, w)")
-        activations[name] = output
-        if record:
-            torch.set_grad_enabled(True)
-            if not output.requires_grad:
-                activations[name] = output.detach().requires_grad_()
-        # What follows may work in place; the kept tensor must not see it.
-        return activations[name].clone()
-
-    return hook
-
-
-def check_classes(classes: Classes | None, scores: Tensor) -> list[list[int]]:
-    """Class indices of each image, the best-scoring one by default.
-
-    Raises:
-        ValueError: if there is not one list an image, or an index is out of range.
-    """
-    if classes is None:
-        return [[int(index)] for index in scores.argmax(dim=1)]
-    if len(classes) != len(scores):
-        raise ValueError(f"classes: expected one list for each of {len(scores)} images, got {len(classes)}")
-    for wanted in classes:
-        if isinstance(wanted, int):
-            raise ValueError(f"classes: expected a list of indices for each image, got {wanted}; pass [[{wanted}], …]")
-        for index in wanted:
-            if not 0 <= index < scores.shape[1]:
-                raise ValueError(f"classes: no class {index}; expected 0 to {scores.shape[1] - 1}")
-    return [[int(index) for index in wanted] for wanted in classes]
-
-
-def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """The module of this name, or the only one whose name ends in it.
-
-    Raises:
-        ValueError: if there is none, or more than one.
-    """
-    modules = dict(model.named_modules())
-    if name in modules:
-        return modules[name]
-    ends = [full for full in modules if full.endswith(f".{name}")]
-    if len(ends) != 1:
-        found = (
-            f"several: {', '.join(ends[:5])}" if ends else f"none; its modules are {', '.join(list(modules)[1:9])} …"
-        )
-        raise ValueError(f"layer {name}: expected one module of this name, the network has {found}")
-    return modules[ends[0]]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every module gets its own mode back."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -82,6 +82,16 @@ def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     return (gradients * activations).sum(dim=1).relu()  # (B, h, w)
 
 
+def norm_grad(activations: Tensor, gradients: Tensor) -> Tensor:
+    """M_p = ‖A_p‖₂ ‖G_p‖₂, norms over the channels of a cell p, from NormGrad (Rebuffi et al., CVPR 2020).
+
+    The Frobenius norm of A_p G_pᵀ: what cell p adds to the gradient of the weights of a 1×1 convolution that follows.
+    Blind to the sign: a cell that speaks against the class counts as well. (B, C, h, w) twice -> (B, h, w).
+    """
+    _check(activations, gradients)
+    return activations.norm(dim=1) * gradients.norm(dim=1)  # (B, h, w)
+
+
 def score_cam(activations: Tensor, scores: Tensor) -> Tensor:
     """Maps weighted by what each channel, laid over the image as a mask, lets the network see; no gradient.
 

@@ -10,6 +10,7 @@ from wsss.masks.crf import (
     require_backend,
     unary_from_labels,
 )
+from wsss.masks.graph_cut import graph_cut, graph_cut_labels, require_graph_cut
 from wsss.masks.labels import dataset_threshold, local_labels, otsu_threshold, to_labels
 from wsss.masks.lattice import Lattice, build_lattice
 from wsss.masks.mean_field import MeanField
@@ -31,6 +32,8 @@ __all__ = [
     "dense_crf",
     "edge_affinities",
     "feature_affinities",
+    "graph_cut",
+    "graph_cut_labels",
     "join_confident",
     "local_labels",
     "otsu_threshold",
@@ -39,6 +42,7 @@ __all__ = [
     "refine_batch",
     "refine_labels",
     "require_backend",
+    "require_graph_cut",
     "to_labels",
     "unary_from_labels",
     "walk_bytes",

@@ -1,6 +1,7 @@
 """Whole ImageNet classifiers of torchvision and timm, images in [0, 1] to logits, with their class names."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 import torch
@@ -49,7 +50,7 @@ def imagenet_classifier(name: str, weights: str = "imagenet") -> ImageClassifier
         network = torchvision.models.get_model(name, weights=None)
         mean, std = IMAGENET_MEAN, IMAGENET_STD
     elif timm.is_model(name):
-        network = timm.create_model(name)
+        network = _timm(name)
         mean, std = network.default_cfg["mean"], network.default_cfg["std"]
     else:
         raise InputError(f"model={name}: neither torchvision nor timm has it, and it is no model.pt of a run")
@@ -57,3 +58,11 @@ def imagenet_classifier(name: str, weights: str = "imagenet") -> ImageClassifier
         load_weights(network, name, weights)
     classes = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
     return ImageClassifier(network.eval(), classes, mean=mean, std=std)
+
+
+def _timm(name: str) -> Any:
+    """A network of timm's; vision transformers take images of any size, in multiples of their patches."""
+    try:
+        return timm.create_model(name, dynamic_img_size=True)
+    except TypeError:  # another network
+        return timm.create_model(name)

@@ -100,10 +100,17 @@ class OptimizerConfig:
 
 @dataclass
 class ClassifierConfig:
-    """First step: the classifier."""
+    """First step: the classifier.
+
+    Attributes:
+        pooling: gap, the mean over cells, or gmp, their maximum; ReCAM needs gap.
+        loss: bce, each class by itself, or softmax, for data whose images have one label each; ReCAM needs bce.
+    """
 
     epochs: int = 5
     batch_size: int = 16
+    pooling: str = "gap"
+    loss: str = "bce"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -131,14 +138,31 @@ class ReCAMConfig:
 
 
 @dataclass
+class AdvConfig:
+    """AdvCAM: the maps of images that climb the score of their class, added up; see `wsss.cam.climb`.
+
+    Attributes:
+        steps: how often an image is changed, 27 as published; 0: maps of the images as they are.
+        step_size: ξ, of images divided by their standard deviation.
+        weight: λ, of what holds back regions that are high already.
+        threshold: τ, the share of a map's maximum above which they are.
+    """
+
+    steps: int = 0
+    step_size: float = 0.008
+    weight: float = 7.0
+    threshold: float = 0.5
+
+
+@dataclass
 class CamConfig:
     """Seeds.
 
     Attributes:
         seed: kinds of map that are averaged to be the pipeline's seed; one named twice counts twice. Of the last
             stage: cam, recam (W1∘ReLU(W2)), recam_w1w2 (published), recam_fc1. Of any stages: grad_cam, grad_cam_pp,
-            x_grad_cam, element_wise_cam, hires_cam, layer_cam, score_cam. Without ReCAM, `recam…` falls out and the
-            others are the classifier's.
+            x_grad_cam, element_wise_cam, hires_cam, layer_cam, norm_grad, score_cam. Without ReCAM, `recam…` falls out
+            and the others are the classifier's.
         extra: kinds exported and scored beside them, for comparison.
         scales: resize factors of the multi-scale maps of the last stage.
         flip: add the mirrored image at every scale.
@@ -154,6 +178,7 @@ class CamConfig:
         drawn_stages: stages whose maps are exported before fusion, so that runs that differ in `stages` or fusion share
             them; default: maps are fused as they are drawn, and nothing is kept of them.
         grad_cam_pp_eps: see `wsss.cam.grad_cam_pp`.
+        adv: climb before the maps are drawn, whatever their kinds.
         batch_size: images of one size that go through the network together.
         limit_images: draw the first so many train images only, to try a slow kind; masks need all.
         thresholds: number of background thresholds of the sweep, evenly spaced over [0, 1).
@@ -174,6 +199,7 @@ class CamConfig:
     keep_stages: bool = False
     drawn_stages: list[str] | None = None
     grad_cam_pp_eps: float = 1e-12
+    adv: AdvConfig = field(default_factory=AdvConfig)
     batch_size: int = 16
     limit_images: int | None = None
     thresholds: int = 100
@@ -249,7 +275,7 @@ class MasksConfig:
 
     Attributes:
         refine: what spreads the seeds within objects before: none, irn, psa or par.
-        kind: crf, confident (two CRF passes, uncertain pixels void) or threshold.
+        kind: crf, confident (two CRF passes, uncertain pixels void), graphcut (`wsss.masks.graph_cut`) or threshold.
         threshold: background threshold; default: chosen without truth, mean of Otsu's over the images.
         annotated: so many train images with truth choose it by their masks, and are left out of the scores.
         area: choose it so that this share of the pixels, on average, is foreground in the masks.

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from wsss.cam import METHODS, CAMExtractor, fuse, normalize, resize
+from wsss.cam import METHODS, CAMExtractor, fuse, guided_backprop, guided_cam, normalize, resize
 from wsss.cam.layers import stage_layers
+from wsss.cam.tokens import patch_size
 from wsss.data import eval_transform, read_image
 from wsss.errors import InputError
 from wsss.models.imagenet import ImageClassifier, imagenet_classifier
 from wsss.models.weights import first_line
 from wsss.pipeline.networks import classifier_of, read_classifier
 from wsss.pipeline.options import require
-from wsss.report.overlays import contact_sheet, heatmap_overlay
+from wsss.report.overlays import contact_sheet, heatmap_overlay, signed_picture
 from wsss.writing import whole_file
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,10 @@ class ExplainConfig:
         classes: names or indices; default: the `top` best-scoring ones.
         top: how many classes, where none are named.
         fusion: how the layers are joined, mean or max.
-        resize_long: longer side of the image as the network sees it, in pixels; null: its own.
+        guided: also draw the joined map times the guided gradient of the pixels (Guided Grad-CAM), 0 in grey; for
+            networks of ReLUs.
+        resize_long: longer side of the image as the network sees it, in pixels; null: its own. A vision transformer
+            sees a whole number of patches.
         out: folder of the pictures and arrays.
     """
 
@@ -54,6 +58,7 @@ class ExplainConfig:
     classes: list[str] | None = None
     top: int = 2
     fusion: str = "mean"
+    guided: bool = False
     resize_long: int | None = 320
     out: str = "outputs/explain"
 
@@ -148,7 +153,7 @@ def _check(config: ExplainConfig) -> None:
 def _explain_one(
     config: ExplainConfig, model: ImageClassifier, wanted: list[int] | None, image: Image.Image, out: Path
 ) -> Path:
-    photo = eval_transform(config.resize_long)(image)
+    photo = _of_whole_patches(eval_transform(config.resize_long)(image), patch_size(model))
     pixels = np.array(photo)
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255  # (1, 3, H, W)
     try:
@@ -162,27 +167,37 @@ def _explain_one(
     try:
         with CAMExtractor(model, layers, config.cam) as extractor:
             maps = {name: drawn[0] for name, drawn in extractor(images, [classes]).items()}  # (K, h, w)
+        gradients = guided_backprop(model, images, [classes])[0] if config.guided else None  # (K, 3, H, W)
     except ValueError as error:
         raise InputError(str(error)) from error
     size = (photo.height, photo.width)
     fused = fuse(list(maps.values()), size, mode=config.fusion)  # type: ignore[arg-type]  # checked above
-    write_arrays(out.with_name(f"{out.name}.npz"), maps, fused, classes, scores, model.classes)
+    guided = None if gradients is None else guided_cam(fused, gradients)
+    write_arrays(out.with_name(f"{out.name}.npz"), maps, fused, classes, scores, model.classes, guided)
     sheet = out.with_name(f"{out.name}.png")
     with whole_file(sheet) as file:
-        _draw(pixels, maps, fused, [model.classes[c] for c in classes], size).save(file, "PNG")
+        _draw(pixels, maps, fused, [model.classes[c] for c in classes], size, guided).save(file, "PNG")
     named = ", ".join(f"{model.classes[c]} {float(scores[c]):.2f}" for c in classes)
     log.info("%s: %s", out.name, named)
     return sheet
 
 
 def write_arrays(
-    path: Path, maps: dict[str, Tensor], fused: Tensor, classes: Sequence[int], scores: Tensor, names: Sequence[str]
+    path: Path,
+    maps: dict[str, Tensor],
+    fused: Tensor,
+    classes: Sequence[int],
+    scores: Tensor,
+    names: Sequence[str],
+    guided: Tensor | None = None,
 ) -> None:
     """Write an npz of plain arrays.
 
-    `fused` (K, H, W) in [0, 1]; `map_<layer>` (K, h, w), not normalised; `classes` (K,), `names` (K,), `scores` (K,).
+    `fused` (K, H, W) in [0, 1]; `map_<layer>` (K, h, w), not normalised; `classes` (K,), `names` (K,), `scores` (K,);
+    where asked for, `guided` (K, 3, H, W).
     """
     arrays: dict[str, Any] = {f"map_{name}": drawn.numpy() for name, drawn in maps.items()}
+    arrays |= {} if guided is None else {"guided": guided.numpy()}
     with whole_file(path) as file:
         np.savez_compressed(
             file,
@@ -200,15 +215,26 @@ def _draw(
     fused: Tensor,
     names: Sequence[str],
     size: tuple[int, int],
+    guided: Tensor | None = None,
 ) -> Image.Image:
-    """A row a class: the photograph, each layer's map, the fused one."""
+    """A row a class: the photograph, each layer's map, the fused one, and this times the guided gradient."""
     columns = {name: normalize(resize(drawn, size)) for name, drawn in maps.items()} | {"fused": normalize(fused)}
     rows = []
     for k in range(len(names)):
         overlays = [heatmap_overlay(pixels, drawn[k].numpy()) for drawn in columns.values()]
+        overlays += [] if guided is None else [signed_picture(guided[k].permute(1, 2, 0).numpy())]
         rows.append([_titled(pixels, names[k]), *overlays])
     titles = ["image", *(name.removeprefix("network.").removeprefix("backbone.stages.") for name in columns)]
+    titles += [] if guided is None else ["guided"]
     return contact_sheet(rows, titles, cell=220)
+
+
+def _of_whole_patches(photo: Image.Image, patch: tuple[int, int] | None) -> Image.Image:
+    """The photograph at the nearest size that holds a whole number of patches."""
+    if patch is None:
+        return photo
+    height, width = (max(round(side / p), 1) * p for side, p in zip((photo.height, photo.width), patch, strict=True))
+    return photo.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def _titled(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:

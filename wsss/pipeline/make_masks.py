@@ -11,7 +11,7 @@ from wsss.data import VOID, read_mask
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
-from wsss.pipeline.mask_maker import MaskMaker, engine, mask_maker, one_thread, run_tasks, write_masks
+from wsss.pipeline.mask_maker import CRF_KINDS, MaskMaker, engine, mask_maker, one_thread, run_tasks, write_masks
 from wsss.pipeline.refine_seeds import refine_seeds, refined_protocol, require_crf, source_of_masks
 from wsss.pipeline.run import Run, Step, read_manifest
 from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
@@ -122,7 +122,7 @@ def _areas(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDAr
 def _protocol(run: Run) -> dict[str, object]:
     """How the masks were made."""
     config = run.config.masks
-    crf = "none" if config.kind == "threshold" else f"{config.crf.iterations} iterations"
+    crf = f"{config.crf.iterations} iterations" if config.kind in CRF_KINDS else "none"
     return {"method": config.kind, "crf": crf, **seed_protocol(run), **refined_protocol(run)}
 
 

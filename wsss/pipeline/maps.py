@@ -129,13 +129,13 @@ def _stage_maps(
     config: CamConfig,
     names: Sequence[str],
 ) -> tuple[Tensor, Unfused]:
-    """Last stage's features, and kind -> stage -> maps (B, K, h, w) of the classes' scores GAP(f)·w_k."""
+    """Last stage's features, and kind -> stage -> maps (B, K, h, w) of the classes' scores, pooled f · w_k."""
     weight = _weight(network, TARGETS[config.target])
     last = network.backbone.last_stage
 
     def score(stages: dict[str, Tensor]) -> Tensor:
         with torch.autocast(batch.device.type, enabled=False):
-            return stages[last].float().mean(dim=(2, 3)) @ weight.T  # (B, N)
+            return network.pool(stages[last]) @ weight.T  # (B, N)
 
     with torch.enable_grad():
         stages = network.backbone(batch, grad_from=min(names))

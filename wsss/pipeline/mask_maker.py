@@ -18,13 +18,15 @@ from rich.progress import track
 
 from wsss.data import DataDescription, read_image, save_mask
 from wsss.errors import InputError
-from wsss.masks import CRFParams, join_confident, local_labels, refine_batch, to_labels
+from wsss.masks import CRFParams, graph_cut_labels, join_confident, local_labels, refine_batch, to_labels
 from wsss.pipeline.config import MasksConfig
 from wsss.pipeline.run import Run
 from wsss.pipeline.training import device_of, keep_freed_memory, show_progress
 from wsss.seeds import Seeds, load_seeds, resize_maps
 
 GPU_BATCH = 8
+# Kinds that sharpen labels with a CRF.
+CRF_KINDS = ("crf", "confident")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class MaskMaker:
     Attributes:
         data: where the images lie.
         seeds: folder of the seeds.
-        kind: crf, confident or threshold.
+        kind: crf, confident, graphcut or threshold.
         fg_margin: confident: added to the threshold for the foreground pass.
         bg_margin: confident: subtracted from it for the background pass.
         params: the CRF's kernels and back end.
@@ -52,9 +54,11 @@ class MaskMaker:
     def __call__(self, image_ids: Sequence[str], thresholds: Sequence[float]) -> list[NDArray[np.uint8]]:
         """Label maps (T, H, W) of images of one size at each background threshold; all share what the CRF builds."""
         seeds = [load_seeds(self.seeds / f"{image_id}.npz") for image_id in image_ids]
+        if self.kind == "graphcut":
+            return [self._cut(*one, thresholds) for one in zip(image_ids, seeds, strict=True)]
         local = [self._labels(of_image, thresholds) for of_image in seeds]
-        if self.kind != "threshold":
-            images = np.stack([np.array(read_image(self.data.image_path(image_id))) for image_id in image_ids])
+        if self.kind in CRF_KINDS:
+            images = np.stack([self._pixels(image_id) for image_id in image_ids])
             num_labels = [len(of_image.classes) + 1 for of_image in seeds]
             local = refine_batch(images, local, num_labels, self.params, device=self.device)
         masks = [to_labels(labels, of_image.classes) for labels, of_image in zip(local, seeds, strict=True)]
@@ -65,7 +69,18 @@ class MaskMaker:
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU does the work, which wants batches and no processes beside."""
-        return self.device != "cpu" and self.kind != "threshold"
+        return self.device != "cpu" and self.kind in CRF_KINDS
+
+    def _pixels(self, image_id: str) -> NDArray[np.uint8]:
+        return np.array(read_image(self.data.image_path(image_id)))
+
+    def _cut(self, image_id: str, seeds: Seeds, thresholds: Sequence[float]) -> NDArray[np.uint8]:
+        """Label maps (T, H, W) of graph cuts."""
+        if not len(seeds.classes):
+            return np.zeros((len(thresholds), *seeds.size), np.uint8)
+        image, maps = self._pixels(image_id), resize_maps(seeds.maps, seeds.size)
+        local = np.stack([graph_cut_labels(image, maps, threshold) for threshold in thresholds])
+        return to_labels(local, seeds.classes)
 
     def _labels(self, seeds: Seeds, thresholds: Sequence[float]) -> NDArray[np.uint8]:
         """What the CRF starts from, (T, H, W); confident: foreground passes, then background passes."""

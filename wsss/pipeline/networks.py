@@ -14,7 +14,8 @@ from wsss.pipeline.run import Run
 
 def new_classifier(config: Config, num_classes: int) -> Classifier:
     """A classifier with the backbone's initial weights."""
-    return Classifier(build_backbone(**asdict(config.backbone)), num_classes)
+    backbone = build_backbone(**asdict(config.backbone))
+    return Classifier(backbone, num_classes, pooling=config.classifier.pooling)  # type: ignore[arg-type]  # checked
 
 
 def new_recam(config: Config, classifier: Classifier) -> ReCAMClassifier:
@@ -28,7 +29,7 @@ def new_recam(config: Config, classifier: Classifier) -> ReCAMClassifier:
 def save_classifier(run: Run, path: Path, network: Classifier) -> None:
     """Keep a classifier or ReCAM network as a model file."""
     kind = "recam" if isinstance(network, ReCAMClassifier) else "classifier"
-    settings = {"backbone": {**asdict(run.config.backbone), "weights": "none"}}
+    settings = {"backbone": {**asdict(run.config.backbone), "weights": "none"}, "pooling": network.pooling}
     save_model(path, network, kind=kind, network=settings, classes=list(run.data.classes))
 
 
@@ -44,8 +45,11 @@ def read_classifier(path: Path) -> ModelFile:
 
 def classifier_of(file: ModelFile) -> Classifier:
     """The network of a classifier's model file."""
-    cls = ReCAMClassifier if file.kind == "recam" else Classifier
-    network = cls(backbone_of(file), len(file.classes))
+    backbone, num_classes = backbone_of(file), len(file.classes)
+    if file.kind == "recam":
+        network: Classifier = ReCAMClassifier(backbone, num_classes)
+    else:
+        network = Classifier(backbone, num_classes, pooling=file.network.get("pooling", "gap"))  # absent in older files
     network.load_state_dict(file.state_dict)
     return network
 

@@ -18,13 +18,15 @@ SEED_KINDS = (*WEIGHT_KINDS, *STAGE_KINDS)
 STAGES = tuple(f"stage{i}" for i in range(1, 6))
 CHOICES = {
     "data.labels": ("auto", *LABEL_SOURCES),
+    "classifier.pooling": ("gap", "gmp"),
+    "classifier.loss": ("bce", "softmax"),
     "classifier.optimizer.name": ("sgd", "adamw"),
     "recam.optimizer.name": ("sgd", "adamw"),
     "recam.fc2_init": ("zero", "default"),
     "cam.fusion": ("max", "mean"),
     "until": ("classifier", "recam", "seeds", "masks", "segmenter", "report"),
     "cam.target": tuple(TARGETS),
-    "masks.kind": ("crf", "confident", "threshold"),
+    "masks.kind": ("crf", "confident", "graphcut", "threshold"),
     "masks.refine": ("none", "irn", "psa", "par"),
     "masks.relations.optimizer.name": ("sgd", "adamw"),
     "masks.crf.backend": BACKENDS,
@@ -56,13 +58,20 @@ NOT_NEGATIVE = (
     *(f"{step}.optimizer.{o}" for step in STEPS for o in ("momentum", "weight_decay", "poly_power", "warmup")),
     *("segmenter.loss.class_balance", "segmenter.self_training.rounds", "segmenter.self_training.min_change"),
     *("masks.walk.exp_times", "masks.walk.background_power", "masks.par.place_weight"),
+    *("cam.adv.steps", "cam.adv.weight"),
     *("recam.sce_weight", "masks.fg_margin", "masks.bg_margin", "trainer.num_workers"),
     *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
 )
 POSITIVE = (
     *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor", "bias_lr_factor")),
     *("masks.walk.beta", "masks.par.color_width", "masks.par.place_width"),
-    *("cam.gamma", "masks.crf.gaussian_sxy", "masks.crf.bilateral_sxy", "masks.crf.bilateral_srgb"),
+    *(
+        "cam.adv.step_size",
+        "cam.gamma",
+        "masks.crf.gaussian_sxy",
+        "masks.crf.bilateral_sxy",
+        "masks.crf.bilateral_srgb",
+    ),
 )
 LISTS_OF_STAGES = (
     *("backbone.frozen_stages", "segmenter.backbone.frozen_stages"),
@@ -103,13 +112,17 @@ def check_options(config: Config) -> None:
         require(config, name, lambda values: set(values) <= set(SEED_KINDS), f"some of {', '.join(SEED_KINDS)}")
         if not (config.recam.enabled and config.recam.control):
             require(config, name, lambda values: "control" not in values, "no control without recam.control=true")
-    if not config.recam.enabled:
+    if config.recam.enabled:
+        require(config, "classifier.pooling", lambda pooling: pooling == "gap", "gap, or recam=none")
+        require(config, "classifier.loss", lambda loss: loss == "bce", "bce, or recam=none")
+    else:
         require(config, "cam.target", lambda target: target == "fc1", "fc1, the only one with recam=none")
     if config.cam.stage_weights is not None:
         num = len(config.cam.stages)
         require(config, "cam.stage_weights", lambda w: len(w) == num, f"one for each of cam.stages, {num}")
         require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
+    require(config, "cam.adv.threshold", lambda share: 0 <= share < 1, "a share from 0, below 1")
     require(config, "run", lambda name: bool(name.strip()), "a name")
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
     require(config, "segmenter.ema_decay", lambda decay: 0 < decay < 1, "a number between 0 and 1")

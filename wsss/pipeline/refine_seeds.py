@@ -15,13 +15,21 @@ from rich.progress import track
 from torch import Tensor
 
 from wsss.data import ImageDataset, TrainValData, eval_transform, read_image, read_mask
-from wsss.masks import affinity_walk, feature_affinities, par, random_walk, require_backend, walk_bytes
+from wsss.masks import (
+    affinity_walk,
+    feature_affinities,
+    par,
+    random_walk,
+    require_backend,
+    require_graph_cut,
+    walk_bytes,
+)
 from wsss.models import IRN, AffinityNet
 from wsss.models.files import backbone_of, read_model, save_model
 from wsss.pipeline.config import MasksConfig, WalkConfig
 from wsss.pipeline.drawing import original_sizes, resized
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold, sweep_seeds
-from wsss.pipeline.mask_maker import crf_settings, engine, mask_maker, write_masks
+from wsss.pipeline.mask_maker import CRF_KINDS, crf_settings, engine, mask_maker, write_masks
 from wsss.pipeline.networks import trained_backbone
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY
@@ -51,9 +59,11 @@ def source_of_masks(run: Run) -> str:
 
 
 def require_crf(config: MasksConfig) -> None:
-    """Refuse a CRF back end that is missing, where masks, or labels to learn from, need one."""
-    if config.kind != "threshold" or config.refine in LEARNT:
+    """Refuse a CRF back end or OpenCV that is missing, where masks, or labels to learn from, need one."""
+    if config.kind in CRF_KINDS or config.refine in LEARNT:
         require_backend(config.crf)
+    if config.kind == "graphcut":
+        require_graph_cut()
 
 
 def refined_protocol(run: Run) -> dict[str, object]:

@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 import wsss
 from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
-from wsss.pipeline.config import Config, DataConfig
+from wsss.pipeline.config import AdvConfig, Config, DataConfig
 from wsss.pipeline.options import check_options
 from wsss.prepare import packaged_list
 from wsss.writing import write_text
@@ -250,7 +250,7 @@ class Run:
         """A step of this run; see `Step`."""
         data = {"root": str(self.data.root.resolve()), "classes": list(self.data.classes), "labels": self.data.labels}
         settings = {
-            **settings,
+            **_without_new_defaults(settings),
             "data": asdict(self.config.data) | data,
             "images": _hash(self.train_ids + self.score_ids + self.val_ids),
             "image_labels": _hash(self.train_labels.int().tolist()),
@@ -284,6 +284,24 @@ class Run:
         """Keep the resolved options of the newest step beside the outputs; each step's own are in its manifest."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
+
+
+# Options that came after the first runs, and their defaults: left out of a step's settings, so that what was finished
+# without them stays current.
+_NEW = {
+    "classifier.pooling": "gap",
+    "classifier.loss": "bce",
+    "cam.adv": asdict(AdvConfig()),
+}
+
+
+def _without_new_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(settings)
+    for path, default in _NEW.items():
+        group, option = path.split(".")
+        if kept.get(group, {}).get(option) == default:
+            kept[group] = {name: value for name, value in kept[group].items() if name != option}
+    return kept
 
 
 def open_run(folder: Path) -> Run:

@@ -1,8 +1,10 @@
 """Steps `classifier`, `recam` and `control`: networks from image labels."""
 
 from dataclasses import asdict
+from typing import Any
 
 from wsss.data import ImageDataset, TrainValData, center_transform
+from wsss.errors import InputError
 from wsss.models import Classifier
 from wsss.pipeline.config import AugmentConfig
 from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, save_classifier
@@ -27,18 +29,35 @@ def recam_step(run: Run, *, control: bool = False) -> Step:
 
 
 def train_classifier(run: Run) -> Step:
-    """Train the classifier with BCE; writes `classifier/model.pt`."""
+    """Train the classifier; writes `classifier/model.pt`.
+
+    Raises:
+        InputError: for `classifier.loss=softmax` where an image has not one label.
+    """
     step = classifier_step(run)
     if step.skip():
         return step
     run.check_data()
     prepare(run.config)
     options = run.config.classifier
+    if options.loss == "softmax":
+        _require_single_labels(run)
     network = new_classifier(run.config, run.data.num_classes)
     with step.working():
-        task = ClassifierTask(network, **optimizer_options(options.optimizer))
+        loss: Any = options.loss
+        task = ClassifierTask(network, loss=loss, **optimizer_options(options.optimizer))
         _fit(run, step, task, network, options.augment, epochs=options.epochs, batch_size=options.batch_size)
     return step
+
+
+def _require_single_labels(run: Run) -> None:
+    for ids, labels in ((run.train_ids, run.train_labels), (run.val_ids, run.val_labels)):
+        for image_id, number in zip(ids, (labels > 0).sum(dim=1).tolist(), strict=True):
+            if number != 1:
+                raise InputError(
+                    f"classifier.loss=softmax: image {image_id} has {number} labels, expected one in each image; "
+                    "choose classifier.loss=bce"
+                )
 
 
 def train_recam(run: Run, *, control: bool = False) -> Step:

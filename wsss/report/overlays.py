@@ -43,6 +43,19 @@ def heatmap_overlay(image: RGB, map: NDArray[np.floating], *, alpha: float = 0.5
     return _to_uint8((1 - alpha) * image + alpha * colors)
 
 
+def signed_picture(values: NDArray[np.floating]) -> RGB:
+    """Draw values of both signs centred on grey: 0 is grey, and three standard deviations from it are black or white.
+
+    Args:
+        values: (H, W, 3), such as a gradient of the pixels.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    spread = float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+    return _to_uint8(127.5 + 127.5 * values / (3 * spread or 1.0))
+
+
 def class_heatmap_overlay(
     image: RGB, maps: NDArray[np.floating], classes: Sequence[int] | NDArray[np.integer], *, alpha: float = 0.85
 ) -> RGB:

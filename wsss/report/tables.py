@@ -25,6 +25,7 @@ KIND_NAMES = {
     "x_grad_cam": "XGrad-CAM",
     "hires_cam": "HiResCAM",
     "element_wise_cam": "element-wise CAM",
+    "norm_grad": "NormGrad",
     "score_cam": "Score-CAM",
 }
 FIXED_NAMES = {

@@ -1,6 +1,6 @@
-"""Train classifiers on image labels: BCE, and BCE + λ·SCE."""
+"""Train classifiers on image labels: BCE or softmax, and BCE + λ·SCE."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,27 +14,44 @@ from wsss.tasks.optim import OptimizerFactory, PolyTask
 
 
 class ClassifierTask(PolyTask):
-    """Multi-label classification with BCE; validates by average precision."""
+    """Classification by image labels; validates by average precision.
+
+    Args:
+        loss: `bce` (multilabel soft margin), or `softmax`, the cross-entropy of images with one label each.
+    """
 
     model: Classifier
 
-    def __init__(self, model: Classifier, optimizer: OptimizerFactory, **options: Any) -> None:
+    def __init__(
+        self,
+        model: Classifier,
+        optimizer: OptimizerFactory,
+        *,
+        loss: Literal["bce", "softmax"] = "bce",
+        **options: Any,
+    ) -> None:
         super().__init__(model, optimizer, **{"head": model.head_parameters, **options})
+        self.loss = loss
         # torchmetrics knows no single class; beside it goes one that never occurs.
         self.absent_classes = max(2 - model.fc1.out_channels, 0)
         num_classes = model.fc1.out_channels + self.absent_classes
         self.average_precision = MultilabelAveragePrecision(num_classes, average=None)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        """BCE (multilabel soft margin) of the pooled class maps."""
-        loss = F.multilabel_soft_margin_loss(self.model(batch.images), batch.labels)
-        self.log("train/bce", loss, batch_size=len(batch.images), prog_bar=True)
+        """The loss of the logits."""
+        logits = self.model(batch.images)
+        if self.loss == "softmax":
+            loss = F.cross_entropy(logits, batch.labels.argmax(dim=1))
+        else:
+            loss = F.multilabel_soft_margin_loss(logits, batch.labels)
+        self.log(f"train/{self.loss}", loss, batch_size=len(batch.images), prog_bar=True)
         return loss
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect scores."""
         # Probabilities: torchmetrics squashes logits batch by batch, and only where one lies outside [0, 1].
-        scores, labels = self.model(batch.images).sigmoid(), batch.labels.int()
+        logits, labels = self.model(batch.images), batch.labels.int()
+        scores = logits.softmax(dim=1) if self.loss == "softmax" else logits.sigmoid()
         absent = (0, self.absent_classes)
         self.average_precision.update(F.pad(scores, absent), F.pad(labels, absent))
 
