@@ -29,6 +29,8 @@ from wsss.pipeline.explain import ExplainConfig
 from wsss.pipeline.export_model import ExportConfig
 from wsss.pipeline.predict import PredictConfig
 from wsss.pipeline.run import Run
+from wsss.pipeline.sweep import is_job_of_sweep, register
+from wsss.pipeline.sweep_record import recorded
 from wsss.pipeline.sweep_stages import share_stages
 from wsss.pipeline.training import process_rank
 from wsss.report import results_table
@@ -40,6 +42,7 @@ ConfigStore.instance().store(name="explain_schema", node=ExplainConfig)
 ConfigStore.instance().store(name="evaluate_schema", node=FoldersConfig)
 ConfigStore.instance().store(name="predict_schema", node=PredictConfig)
 ConfigStore.instance().store(name="export_schema", node=ExportConfig)
+register()
 
 
 def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
@@ -55,6 +58,11 @@ def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callabl
 
         @functools.wraps(work)
         def job(options: DictConfig) -> None:
+            if is_job_of_sweep():
+                _set_up_logging()
+                with recorded(Path(options.outputs) / options.run, _reason):
+                    work(options)
+                return
             with one_line_errors():  # before Hydra tells of them in its own way
                 work(options)
 
@@ -102,21 +110,41 @@ def one_line_errors() -> Iterator[None]:
     console = Console(stderr=True, highlight=False)
     try:
         yield
-    except MissingMandatoryValue as error:
-        _fail(console, f"{error.full_key} has no value; pass {error.full_key}=<value>")
-    except FaultyDataError as errors:
-        _fail(console, *errors.messages)
-    except (InputError, MisconfigurationException, OmegaConfBaseException) as error:
-        _fail(console, str(error))
-    except HydraException as error:
-        # What follows is where Hydra has looked.
-        message = re.sub(r"\n(Config search path|Set the env variable|See https).*", "", str(error), flags=re.DOTALL)
-        if isinstance(error, OverrideParseException):
-            message += "; quote spaces, commas, brackets and letters beyond ASCII twice: \"images='my photo (1).jpg'\""
-        _fail(console, f"{message}; `--help` shows all options")
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on from here")
         sys.exit(130)
+    except Exception as error:
+        lines = _told(error)
+        if lines is None:
+            raise
+        _fail(console, *lines)
+
+
+def _told(error: Exception) -> list[str] | None:
+    """What users are told of an error that they can mend; None of any other."""
+    if isinstance(error, MissingMandatoryValue):
+        return [f"{error.full_key} has no value; pass {error.full_key}=<value>"]
+    if isinstance(error, FaultyDataError):
+        return error.messages
+    if isinstance(error, (InputError, MisconfigurationException, OmegaConfBaseException)):
+        return [str(error)]
+    if not isinstance(error, HydraException):
+        return None
+    # What follows is where Hydra has looked.
+    message = re.sub(r"\n(Config search path|Set the env variable|See https).*", "", str(error), flags=re.DOTALL)
+    if isinstance(error, OverrideParseException):
+        message += "; quote spaces, commas, brackets and letters beyond ASCII twice: \"images='my photo (1).jpg'\""
+    return [f"{message}; `--help` shows all options"]
+
+
+def _reason(error: Exception) -> str:
+    """An error of a sweep's job in one line, after its traceback if it is none that users can mend."""
+    lines = _told(error)
+    if lines is None:
+        logging.getLogger(__name__).exception("the job has ended in an error of the program")
+        lines = [f"{type(error).__name__}: {error}"]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return " ".join(lines[0].split()) + more
 
 
 def _fail(console: Console, *messages: str) -> NoReturn:

@@ -31,6 +31,7 @@ from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, la
 from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
 from wsss.pipeline.options import check_options
+from wsss.pipeline.step_lock import StepLock
 from wsss.prepare import packaged_list
 from wsss.writing import write_text
 
@@ -351,6 +352,7 @@ class Step:
         self.fingerprint = _hash([self.settings, self.inputs])
         self.figures: dict[str, float] = {}
         self.protocols: dict[str, Protocol] = {}
+        self._lock = StepLock(Path(run.config.outputs), name, self.fingerprint)
 
     @property
     def is_finished(self) -> bool:
@@ -360,13 +362,30 @@ class Step:
     def skip(self, *, scored: bool = False) -> bool:
         """Whether there is nothing to do, here or by taking over what another run has done; says so in the log.
 
+        Where there is, no other process will make the same step before this one's `working` has ended.
+
         Args:
             scored: whether there is truth now, which there may not have been when the step ended.
         """
-        if self._is_done(self.folder, scored=scored):
-            log.info("%s: finished before, kept", self.name)
+        if self._is_kept(scored=scored):
             return True
-        if not self.run.config.reuse or self._has_outputs():
+        if not self.run.config.reuse:
+            return False
+        self._lock.acquire(self.run.folder)
+        if self._is_kept(scored=scored) or self._take_twin(scored=scored):
+            self._lock.release()
+            return True
+        return False
+
+    def _is_kept(self, *, scored: bool) -> bool:
+        if is_done := self._is_done(self.folder, scored=scored):
+            log.info("%s: finished before, kept", self.name)
+        return is_done
+
+    def _take_twin(self, *, scored: bool) -> bool:
+        """Whether another run had the step, which now stands here in place of nothing or of its own beginning."""
+        manifest = self._manifest()
+        if self._has_outputs() and (manifest is None or manifest["fingerprint"] != self.fingerprint):
             return False
         for folder in self._twins():
             if self._is_done(folder, scored=scored):
@@ -384,11 +403,12 @@ class Step:
         return (is_scored or not scored) and all((folder / name).exists() for name in self.outputs)
 
     def _twins(self) -> list[Path]:
-        """This step's folder in other runs of the same versions: `outputs/<run>`, and `outputs/<sweep>/<run>`."""
+        """This step's folder in other runs of the same versions, those of sweeps (`outputs/<sweep>/<run>`) included."""
         outputs = Path(self.run.config.outputs)
+        places = [(outputs, "*"), (outputs, "*/*"), (self.run.folder.parent, "*")]
         found = []
-        for path in (
-            path for depth in ("*", "*/*") for path in sorted(outputs.glob(f"{depth}/{self.name}/manifest.json"))
+        for path in dict.fromkeys(
+            path for base, depth in places for path in sorted(base.glob(f"{depth}/{self.name}/manifest.json"))
         ):
             with suppress(InputError):  # another run's damage is not this one's
                 if read_manifest(path).get("versions") == _versions():
@@ -409,6 +429,24 @@ class Step:
     @contextmanager
     def working(self) -> Iterator["Step"]:
         """Make the folder ready, and record the figures when the work inside ends without an error."""
+        try:
+            spent = self._begin()
+            start = time.monotonic()
+            try:
+                yield self
+            except BaseException:
+                self._write("running", seconds=round(spent + time.monotonic() - start, 1))
+                raise
+            seconds = round(spent + time.monotonic() - start, 1)
+            self._write("done", seconds=seconds)
+        finally:
+            self._lock.release()
+        self.run.write_results()
+        figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
+        log.info("%s: done in %.0f s, %s (%s)", self.name, seconds, self.folder, figures or "no truth to score against")
+
+    def _begin(self) -> float:
+        """Make the folder ready; the seconds that an interrupted start has spent."""
         manifest = self._manifest()
         spent = 0.0
         if manifest is not None and manifest["fingerprint"] == self.fingerprint:
@@ -425,17 +463,7 @@ class Step:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.run.save_config()
         self._write("running", seconds=spent)
-        start = time.monotonic()
-        try:
-            yield self
-        except BaseException:
-            self._write("running", seconds=round(spent + time.monotonic() - start, 1))
-            raise
-        seconds = round(spent + time.monotonic() - start, 1)
-        self._write("done", seconds=seconds)
-        self.run.write_results()
-        figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
-        log.info("%s: done in %.0f s, %s (%s)", self.name, seconds, self.folder, figures or "no truth to score against")
+        return spent
 
     def read_figures(self) -> Mapping[str, float]:
         """Figures of the finished step, whether it was finished now or before."""

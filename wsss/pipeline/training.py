@@ -237,7 +237,11 @@ def num_workers(config: Config) -> int:
     """Loader processes, as many as leave the cores to the training."""
     if config.trainer.num_workers is not None:
         return config.trainer.num_workers
-    cores = os.cpu_count() or 1
+    return default_workers(os.cpu_count() or 1)
+
+
+def default_workers(cores: int) -> int:
+    """Loader processes of a training that has so many cores."""
     return 0 if cores <= 2 else min(cores // 2, 8)
 
 

@@ -1,0 +1,208 @@
+"""A search by Optuna for the best of some options; trials whose seeds are poor end there.
+
+A trial is two jobs of one run: down to the seeds, and, unless their mIoU is below the median, on from there.
+"""
+
+import json
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from omegaconf import OmegaConf
+
+from wsss.errors import InputError
+from wsss.pipeline.config import Config, SearchConfig
+from wsss.pipeline.run import Run
+from wsss.pipeline.sweep_record import Job, announce, gather, job_name, read_job
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
+
+    from wsss.pipeline.sweep import Sweep
+
+log = logging.getLogger(__name__)
+STUDY = "study.log"  # Optuna's journal, in the folder of the search
+INTERMEDIATE = "seeds/miou"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial of the study and its job."""
+
+    trial: "Trial"
+    job: Job
+
+
+class Search:
+    """One search, which goes on where an earlier start of the same command stopped.
+
+    Args:
+        sweep: what names, composes and launches jobs.
+        config: see `SearchConfig`.
+        overrides: options and, for some of them, where to search.
+        arguments: the command line's, for the record.
+
+    Raises:
+        InputError: if Optuna is missing, there is nothing to search, or no truth to judge by.
+    """
+
+    def __init__(
+        self, sweep: "Sweep", config: SearchConfig, overrides: Sequence[Override], arguments: Sequence[str]
+    ) -> None:
+        self.sweep, self.config, self.arguments = sweep, config, arguments
+        self.fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
+        self.space = {o.get_key_element(): distribution(o) for o in overrides if o.is_sweep_override()}
+        if not self.space:
+            raise InputError("hparams_search: nothing to search; give an option as recam.sce_weight='interval(0.1,2)'")
+        options = OmegaConf.to_object(sweep.options_of(self.fixed))
+        assert isinstance(options, Config)
+        if not Run(options).has_train_truth:
+            raise InputError("hparams_search: no true masks of the train split, which judge the trials")
+        self.folder = Path(options.outputs) / options.run
+        self.until = options.until
+        self.at_once = max(sweep.jobs_at_once, 1)
+        self.tried: list[Job] = []
+
+    def run(self) -> tuple[Path, list[str]]:
+        """Try settings until there are enough; the search's folder, and a line for each trial that failed."""
+        study = self._study()
+        self._resume(study)
+        while (left := self.config.trials - len(_ended(study))) > 0:
+            batch = [self._ask(study) for _ in range(min(left, self.at_once))]
+            self._try(study, batch)
+        self._tell_best(study)
+        return self.folder, gather(self.folder, self.arguments, self.tried)
+
+    def _study(self) -> "Study":
+        try:
+            import optuna
+            from optuna.storages import JournalStorage
+            from optuna.storages.journal import JournalFileBackend
+        except ModuleNotFoundError:
+            raise InputError('hparams_search needs Optuna: pip install "wsss[sweep]"') from None
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(self.folder / STUDY))),
+            study_name=self.config.objective,
+            sampler=optuna.samplers.TPESampler(seed=self.config.seed),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=self.config.unpruned),
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+    def _resume(self, study: "Study") -> None:
+        """Take up trials that an earlier start has left, whose finished steps are there; list those that ended."""
+        from optuna.trial import TrialState
+
+        for frozen in study.get_trials(deepcopy=False):
+            if frozen.state == TrialState.RUNNING:
+                study.tell(frozen.number, state=TrialState.FAIL)
+                study.enqueue_trial(frozen.params)
+            elif frozen.state.is_finished():
+                note = "pruned" if frozen.state == TrialState.PRUNED else None
+                self.tried.append(replace(self._job(frozen.params), note=note))
+
+    def _ask(self, study: "Study") -> Tried:
+        trial = study.ask(self.space)
+        return Tried(trial, self._job(trial.params))
+
+    def _job(self, params: dict[str, Any]) -> Job:
+        chosen = [f"{name}={value}" for name, value in params.items()]
+        share = self.sweep.share_of_machine(self.at_once)
+        return self.sweep.job([*self.fixed, *chosen], job_name(chosen), share)
+
+    def _try(self, study: "Study", batch: Sequence[Tried]) -> None:
+        from optuna.trial import TrialState
+
+        to_seeds = self.until == "seeds" or self.config.objective.startswith("seeds/")
+        self._launch([_until_seeds(one.job) for one in batch])
+        going_on = []
+        for one in batch:
+            figures = _figures(one.job)
+            if INTERMEDIATE not in figures:
+                self._end(study, one, TrialState.FAIL)
+            elif to_seeds:
+                self._end(study, one, TrialState.COMPLETE, figures.get(self.config.objective, figures[INTERMEDIATE]))
+            else:
+                one.trial.report(figures[INTERMEDIATE], step=0)
+                going_on.append(one)
+        pruned = [one for one in going_on if self.config.prune and one.trial.should_prune()]
+        for one in pruned:
+            log.info("%s: pruned, seeds %.2f", one.job.folder.name, _figures(one.job)[INTERMEDIATE])
+            self._end(study, one, TrialState.PRUNED)
+        going_on = [one for one in going_on if one not in pruned]
+        self._launch([one.job for one in going_on])
+        for one in going_on:
+            value = _figures(one.job).get(self.config.objective)
+            self._end(study, one, TrialState.FAIL if value is None else TrialState.COMPLETE, value)
+
+    def _launch(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            announce(job)
+        if jobs:
+            self.sweep.launch(jobs)
+
+    def _end(self, study: "Study", one: Tried, state: Any, value: float | None = None) -> None:
+        study.tell(one.trial, value, state=state)
+        self.tried.append(replace(one.job, note="pruned" if state.name == "PRUNED" else None))
+        gather(self.folder, self.arguments, self.tried)
+
+    def _tell_best(self, study: "Study") -> None:
+        if not any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
+            return
+        best = shlex.join(f"{name}={value}" for name, value in study.best_params.items())
+        log.info("best %s of %d trials %.2f: %s", self.config.objective, len(study.trials), study.best_value, best)
+
+
+def distribution(override: Override) -> "BaseDistribution":
+    """Where Optuna looks for an option's value: `interval(a,b)`, `range(a,b,step)`, choices; `tag(log,…)`: log scale.
+
+    Raises:
+        InputError: if the bounds are not in order.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value = override.value()
+    try:
+        if isinstance(value, IntervalSweep):
+            assert value.start is not None
+            assert value.end is not None
+            is_whole = isinstance(value.start, int) and isinstance(value.end, int)
+            kind = IntDistribution if is_whole else FloatDistribution
+            return kind(value.start, value.end, log="log" in value.tags)  # type: ignore[arg-type]
+        if isinstance(value, RangeSweep) and isinstance(value.step, int) and isinstance(value.start, int):
+            assert value.stop is not None
+            return IntDistribution(value.start, int(value.stop) - 1, step=value.step)
+    except ValueError as error:
+        raise InputError(f"{override.input_line}: {error}") from None
+    return CategoricalDistribution([*override.sweep_string_iterator()])
+
+
+def _until_seeds(job: Job) -> Job:
+    return replace(job, extra=(*job.extra, "until=seeds"))
+
+
+def _ended(study: "Study") -> list[Any]:
+    """Trials that count: all that have been started and not given up for a second start."""
+    from optuna.trial import TrialState
+
+    counted = (TrialState.COMPLETE, TrialState.PRUNED)
+    resumed = sum(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    return [trial for trial in trials if trial.state in counted] + failed[resumed:]
+
+
+def _figures(job: Job) -> dict[str, float]:
+    """A job's figures; none if it failed."""
+    path = job.folder / "results.json"
+    if read_job(job.folder).get("state") != "done" or not path.exists():
+        return {}
+    figures: dict[str, float] = json.loads(path.read_text())
+    return figures
