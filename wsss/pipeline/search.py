@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from wsss.errors import InputError
 from wsss.pipeline.config import Config, SearchConfig
@@ -59,7 +59,10 @@ class Search:
         self.space = {o.get_key_element(): distribution(o) for o in overrides if o.is_sweep_override()}
         if not self.space:
             raise InputError("hparams_search: nothing to search; give an option as recam.sce_weight='interval(0.1,2)'")
-        options = OmegaConf.to_object(sweep.options_of(self.fixed))
+        composed = sweep.options_of(self.fixed)
+        with open_dict(composed):
+            del composed["hydra"]
+        options = OmegaConf.to_object(composed)
         assert isinstance(options, Config)
         if not Run(options).has_train_truth:
             raise InputError("hparams_search: no true masks of the train split, which judge the trials")
@@ -113,7 +116,7 @@ class Search:
         return Tried(trial, self._job(trial.params))
 
     def _job(self, params: dict[str, Any]) -> Job:
-        chosen = [f"{name}={value}" for name, value in params.items()]
+        chosen = _overrides(params)
         share = self.sweep.share_of_machine(self.at_once)
         return self.sweep.job([*self.fixed, *chosen], job_name(chosen), share)
 
@@ -156,7 +159,7 @@ class Search:
     def _tell_best(self, study: "Study") -> None:
         if not any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
             return
-        best = shlex.join(f"{name}={value}" for name, value in study.best_params.items())
+        best = shlex.join(_overrides(study.best_params))
         log.info("best %s of %d trials %.2f: %s", self.config.objective, len(study.trials), study.best_value, best)
 
 
@@ -182,6 +185,10 @@ def distribution(override: Override) -> "BaseDistribution":
     except ValueError as error:
         raise InputError(f"{override.input_line}: {error}") from None
     return CategoricalDistribution([*override.sweep_string_iterator()])
+
+
+def _overrides(params: dict[str, Any]) -> list[str]:
+    return [f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in params.items()]
 
 
 def _until_seeds(job: Job) -> Job:

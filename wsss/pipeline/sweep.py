@@ -111,7 +111,7 @@ class Sweep(Sweeper):
         return Job(folder, tuple(overrides), tuple(extra))
 
     def options_of(self, overrides: Sequence[str]) -> DictConfig:
-        """The options that a job with these overrides has, without those of Hydra.
+        """The options that a job with these overrides has, Hydra's own among them.
 
         Raises:
             HydraException: if they cannot be composed.

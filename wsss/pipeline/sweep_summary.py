@@ -37,7 +37,7 @@ IGNORED = (
     *("inference", "evaluation", "checkpoint", "hydra", "sweep"),
 )
 # What the best setting's command leaves out: it is a run of its own, and of the whole pipeline.
-NOT_PASTED = ("run", "seed", "overwrite", "until", "hydra", "sweep", "cam.drawn_stages")
+NOT_PASTED = ("run", "seed", "overwrite", "until", "hydra", "sweep", "hparams_search", "cam.drawn_stages")
 
 
 @dataclass(frozen=True)
