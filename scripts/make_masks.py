@@ -16,7 +16,7 @@ from wsss.pipeline.make_masks import make_masks
 @script()
 def main(options: DictConfig) -> None:
     """One step."""
-    run_script(options, make_masks, next_command="train_seg.py")
+    run_script(options, make_masks, next_command="train_seg.py", shared=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from wsss.pipeline.make_seeds import make_seeds
 @script()
 def main(options: DictConfig) -> None:
     """One step."""
-    run_script(options, make_seeds, next_command="make_masks.py")
+    run_script(options, make_seeds, next_command="make_masks.py", shared=True)
 
 
 if __name__ == "__main__":

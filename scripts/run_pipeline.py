@@ -9,6 +9,7 @@ Examples:
 from omegaconf import DictConfig
 
 from wsss.pipeline.cli import print_results, run_script, script
+from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline
 
@@ -16,13 +17,13 @@ from wsss.pipeline.run_all import run_pipeline
 def run_and_show(run: Run) -> None:
     """All steps, then the table."""
     run_pipeline(run)
-    print_results(run)
+    on_first(lambda: print_results(run))
 
 
 @script()
 def main(options: DictConfig) -> None:
     """Everything."""
-    run_script(options, run_and_show)
+    run_script(options, run_and_show, shared=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from wsss.pipeline.train_classifier import train_classifiers
 @script()
 def main(options: DictConfig) -> None:
     """Both steps."""
-    run_script(options, train_classifiers, next_command="make_seeds.py")
+    run_script(options, train_classifiers, next_command="make_seeds.py", shared=True)
 
 
 if __name__ == "__main__":

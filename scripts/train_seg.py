@@ -15,7 +15,7 @@ from wsss.pipeline.self_training import train_segmenters
 @script()
 def main(options: DictConfig) -> None:
     """One step, or two with the supervised twin."""
-    run_script(options, train_segmenters, next_command="report.py")
+    run_script(options, train_segmenters, next_command="report.py", shared=True)
 
 
 if __name__ == "__main__":

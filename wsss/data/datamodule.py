@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from math import ceil
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from wsss.data.dataset import ImageDataset, Sample, collate
 from wsss.photographs import image_size
@@ -18,9 +19,12 @@ class TrainValData(pl.LightningDataModule):
     Args:
         train: data set with a training transform of one output size.
         val: data set whose items may differ in size; batched by size unless `val_same_size`.
-        batch_size: images a step.
+        batch_size: images a step, of all processes together.
         num_workers: loader processes; 0 loads in the main process.
         val_same_size: whether the validation transform makes all sizes equal.
+        shard: this process's place among how many; each trains on its share of every batch, and looks at its share of
+            the val images.
+        seed: of the order of the training images that processes share.
     """
 
     def __init__(
@@ -31,27 +35,57 @@ class TrainValData(pl.LightningDataModule):
         batch_size: int,
         num_workers: int = 0,
         val_same_size: bool = True,
+        shard: tuple[int, int] = (0, 1),
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.train, self.val = train, val
+        self.shard, self.seed = shard, seed
         self.batch_size, self.num_workers = batch_size, num_workers
         self.val_same_size = val_same_size
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled; the last, incomplete batch is left out unless it is the only one."""
+        rank, world = self.shard
+        drop_last = len(self.train) >= self.batch_size
+        order: dict[str, Any] = {"shuffle": True}
+        if world > 1:  # any order that all of them know
+            order = {"sampler": DistributedSampler(self.train, world, rank, seed=self.seed, drop_last=drop_last)}
         return _loader(
-            self.train,
-            self.num_workers,
-            batch_size=self.batch_size,
-            shuffle=True,
-            drop_last=len(self.train) >= self.batch_size,
+            self.train, self.num_workers, batch_size=max(self.batch_size // world, 1), drop_last=drop_last, **order
         )
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> "DataLoader[Sample] | EqualLengths":
         """In order, or in order of size."""
+        rank, world = self.shard
         if self.val_same_size:
-            return _loader(self.val, self.num_workers, batch_size=self.batch_size)
-        return size_loader(self.val, batch_size=self.batch_size, num_workers=self.num_workers)
+            batches = _chunks(range(len(self.val)), self.batch_size)
+        else:
+            batches = size_batches(self.val, self.batch_size)
+        loader = _loader(self.val, self.num_workers, batch_sampler=SizeBatches(batches[rank::world]))
+        return loader if world == 1 else EqualLengths(loader, ceil(len(batches) / world))
+
+
+class EqualLengths:
+    """A loader that gives the same number of batches in all processes, which go through the network in step.
+
+    A process that has had its own sees an image again, in batches without ids, which count for no figure.
+
+    Args:
+        loader: the process's own batches.
+        length: the most that a process has.
+    """
+
+    def __init__(self, loader: DataLoader[Sample], length: int) -> None:
+        self.loader, self.length = loader, length
+
+    def __iter__(self) -> Iterator[Sample]:
+        yield from self.loader
+        for _ in range(self.length - len(self.loader)):
+            yield collate([self.loader.dataset[0]])._replace(ids=[])
+
+    def __len__(self) -> int:
+        return self.length
 
 
 def size_loader(

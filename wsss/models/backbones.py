@@ -98,7 +98,7 @@ class Backbone(nn.Module):
         super().train(mode)
         frozen = [self.stages[name] for name in self.frozen_stages]
         if self.freeze_norm:
-            frozen += [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)]
+            frozen += [m for m in self.modules() if isinstance(m, (nn.BatchNorm2d, nn.SyncBatchNorm))]
         for module in frozen:
             module.eval()
         return self

@@ -27,12 +27,26 @@ from wsss.pipeline.config import Config
 from wsss.pipeline.evaluate import FoldersConfig
 from wsss.pipeline.explain import ExplainConfig
 from wsss.pipeline.export_model import ExportConfig
+from wsss.pipeline.options import check_options, for_processes
 from wsss.pipeline.predict import PredictConfig
+from wsss.pipeline.processes import (
+    INTERRUPTED,
+    end_on_sigterm,
+    first_speaks,
+    in_turn,
+    is_first,
+    join,
+    leave,
+    on_first,
+    place,
+    start,
+    wanted,
+    was_started_here,
+)
 from wsss.pipeline.run import Run
 from wsss.pipeline.sweep import is_job_of_sweep, register
 from wsss.pipeline.sweep_record import recorded
 from wsss.pipeline.sweep_stages import share_stages
-from wsss.pipeline.training import process_rank
 from wsss.report import results_table
 
 OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__doc__ or "", replace=True)  # for --help
@@ -80,24 +94,52 @@ def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callabl
     return decorate
 
 
-def run_script(options: DictConfig, work: Callable[[Run], object], *, next_command: str | None = None) -> None:
+def run_script(
+    options: DictConfig, work: Callable[[Run], object], *, next_command: str | None = None, shared: bool = False
+) -> None:
     """Run `work`; end in a line with the next command.
 
     Args:
         options: as Hydra composed them.
         work: a function of `wsss.pipeline`.
         next_command: script that takes the run further; None after the last.
+        shared: whether it is for all processes that `trainer.devices`, torchrun or srun provide, else for one.
     """
     config = OmegaConf.to_object(options)
     assert isinstance(config, Config)
-    run = Run(config)
-    work(run)
+    check_options(config)
+    number = wanted(config.trainer) if shared else 1
+    if number > 1 and place().world == 1:
+        Run(for_processes(config, number))  # what is wrong with options and data is told here, once
+        status = start(number, _command())
+        if status:
+            sys.exit(status)
+        return
+    join(config.trainer)
+    config = for_processes(config, place().world if shared else 1)
+    run = in_turn(lambda: Run(config))
+    if shared:
+        work(run)
+    else:
+        on_first(lambda: work(run))
+    _tell_end(run, next_command)
+    leave()
+
+
+def _command() -> list[str]:
+    """The script with the options of this job (of a sweep, perhaps)."""
+    job = HydraConfig.get()
+    conf = next(Path(source.path) for source in job.runtime.config_sources if source.provider == "main")
+    return [sys.executable, str(conf.parent / "scripts" / f"{job.job.name}.py"), *job.overrides.task]
+
+
+def _tell_end(run: Run, next_command: str | None) -> None:
     log = logging.getLogger(__name__)
     log.info("wrote %s", run.folder)
-    for ids, place in ((run.left_out, ""), (run.unscored, " of the scores")):
+    for ids, where in ((run.left_out, ""), (run.unscored, " of the scores")):
         if ids:
             log.warning(
-                "%d images left out%s (data.skip_bad=true): %s", len(ids), place, run.folder / "data_check.json"
+                "%d images left out%s (data.skip_bad=true): %s", len(ids), where, run.folder / "data_check.json"
             )
     if next_command is not None:
         log.info("next: python scripts/%s", " ".join([next_command, *_overrides()]))
@@ -107,12 +149,15 @@ def run_script(options: DictConfig, work: Callable[[Run], object], *, next_comma
 def one_line_errors() -> Iterator[None]:
     """Logging on; what a user can mend ends the script in one line, exit status 2."""
     _set_up_logging()
+    end_on_sigterm()
     console = Console(stderr=True, highlight=False)
     try:
-        yield
+        with first_speaks():
+            yield
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here")
-        sys.exit(130)
+        if not was_started_here():
+            console.print("interrupted; the same command goes on from here")
+        sys.exit(INTERRUPTED)
     except Exception as error:
         lines = _told(error)
         if lines is None:
@@ -170,7 +215,7 @@ def _set_up_logging() -> None:
     # Plain lines: they stay whole when the output goes to a file.
     handler = logging.StreamHandler(sys.stdout)
     logging.basicConfig(
-        level=logging.WARNING if process_rank() > 0 else logging.INFO,  # one voice for all processes
+        level=logging.INFO if is_first() else logging.ERROR,  # one voice for all processes
         format="%(asctime)s  %(message)s",
         datefmt="%H:%M:%S",
         handlers=[handler],

@@ -466,9 +466,18 @@ class EvaluationConfig:
 class TrainerConfig:
     """Hardware and loops; none of it changes what is computed, so none of it makes a finished step stale.
 
+    With several processes `batch` and `lr_rule` change batch sizes and learning rates, which do; see `for_processes`.
+
     Attributes:
         accelerator: as Lightning: auto, cpu, gpu.
-        devices: as Lightning: auto, or a number.
+        devices: processes on this machine, each with a GPU where there are some; auto: as many as there are GPUs. Those
+            that torchrun or srun has started are taken as they are.
+        strategy: how several processes train: ddp (each has the whole network), or fsdp (each keeps a share of its
+            weights, gradients and optimiser, for networks that are too large for one GPU).
+        batch: what a batch_size counts: global (images of all processes together, so that steps and learning rates
+            are those of one) or per_device.
+        lr_rule: per_device: what multiplies learning rates by the number of processes: none, linear or sqrt.
+        sync_batchnorm: batch norm over the images of all processes, on GPUs; else each sees its own.
         precision: as Lightning, or `auto`: bf16-mixed where the hardware is fast at it, else 32-true.
         num_workers: loader processes; default: half of the cores, at most 8, and none on two cores.
         threads: torch's CPU threads; default: torch's own choice.
@@ -478,6 +487,10 @@ class TrainerConfig:
 
     accelerator: str = "auto"
     devices: str = "auto"
+    strategy: str = "ddp"
+    batch: str = "global"
+    lr_rule: str = "none"
+    sync_batchnorm: bool = False
     precision: str = "auto"
     num_workers: int | None = None
     threads: int | None = None

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -19,6 +19,7 @@ from wsss.models import Classifier, fold_batch_norm
 from wsss.pipeline.config import CamConfig
 from wsss.pipeline.maps import STAGE_KINDS, WEIGHT_KINDS, kept_kinds
 from wsss.pipeline.networks import load_classifier
+from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.training import num_workers, predict
 from wsss.tasks.seeds import SeedTask
@@ -87,7 +88,7 @@ def _draw(run: Run, network_name: str, kinds: Sequence[str], sizes: Sizes, drawi
     folders = drawing.folders(kinds)
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    missing = [i for i in seed_ids(run) if not all((folder / f"{i}.npz").exists() for folder in folders.values())]
+    missing = on_first(lambda: _missing(run, folders.values()))
     if not missing:
         return None
     rows = dict(zip(run.train_ids, run.train_labels, strict=True))
@@ -108,6 +109,10 @@ def _draw(run: Run, network_name: str, kinds: Sequence[str], sizes: Sizes, drawi
     start = time.monotonic()
     predict(config, SeedTask(network, draw, write), loader)
     return (time.monotonic() - start) / len(missing)
+
+
+def _missing(run: Run, folders: Iterable[Path]) -> list[str]:
+    return [i for i in seed_ids(run) if not all((folder / f"{i}.npz").exists() for folder in folders)]
 
 
 def _check_stages(network: Classifier, config: CamConfig) -> None:

@@ -30,8 +30,9 @@ from wsss.pipeline.drawing import (
 )
 from wsss.pipeline.maps import STAGE_KINDS, WEIGHT_KINDS, draw_unfused, fuse_maps, kept_kinds
 from wsss.pipeline.networks import load_classifier
+from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.training import prepare, process_rank
+from wsss.pipeline.training import prepare
 from wsss.seeds import load_seeds, load_stage_maps, save_seeds, save_stage_maps
 
 # Options that maps before fusion depend on, besides `drawn_stages` and their kinds.
@@ -64,11 +65,9 @@ def export_maps(run: Run) -> Step:
         return draw_exported(network, images, present, kinds, run.config.cam)
 
     drawing = Drawing(draw, save_image, lambda kinds: {kind: step.folder / kind for kind in kinds})
-    if process_rank() > 0:  # a further process draws its share, and leaves the rest to the first
-        draw_images(run, step, sizes, drawing)
-        return step
     with step.working():
-        check_disk(step, "maps and seeds", exported_bytes(run, sizes) + seed_bytes(run, sizes), len(sizes))
+        needed = exported_bytes(run, sizes) + seed_bytes(run, sizes)
+        on_first(lambda: check_disk(step, "maps and seeds", needed, len(sizes)))
         draw_images(run, step, sizes, drawing)
     return step
 

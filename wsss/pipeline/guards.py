@@ -44,7 +44,7 @@ class LossGuard(Callback):
         """
         if batch_idx % EVERY and not trainer.is_last_batch:
             return
-        loss = float(outputs["loss"])
+        loss = float(trainer.strategy.reduce(outputs["loss"].detach().clone(), reduce_op="mean"))  # all judge alike
         if self.start is None:
             self.start = loss
         if math.isfinite(loss) and loss <= DIVERGED * max(self.start, 1.0):
@@ -63,7 +63,10 @@ class LossGuard(Callback):
 
 
 class PredictionGuard(Callback):
-    """Warns, while there is time, of a segmenter that has collapsed to background."""
+    """Warns, while there is time, of a segmenter that has collapsed to background.
+
+    Of several processes the first judges, by its share of the images.
+    """
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare what was predicted in this epoch with what the masks say."""

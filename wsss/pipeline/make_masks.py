@@ -12,6 +12,7 @@ from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
 from wsss.pipeline.mask_maker import CRF_KINDS, MaskMaker, engine, mask_maker, one_thread, run_tasks, write_masks
+from wsss.pipeline.processes import on_first
 from wsss.pipeline.refine_seeds import refine_seeds, refined_protocol, require_crf, source_of_masks
 from wsss.pipeline.run import Run, Step, read_manifest
 from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
@@ -50,7 +51,13 @@ def make_masks(run: Run) -> Step:
     step = masks_step(run)
     if step.skip(scored=run.has_train_truth):
         return step
-    with step.working(), engine(config):
+    with step.working():
+        on_first(lambda: _make(run, step, annotated))
+    return step
+
+
+def _make(run: Run, step: Step, annotated: Sequence[str]) -> None:
+    with engine(run.config.masks):
         maker = mask_maker(run, source_of_masks(run))
         threshold, source = choose_threshold(run, maker, annotated)
         write_masks(run, maker, run.train_ids, threshold, step.folder)
@@ -60,7 +67,6 @@ def make_masks(run: Run) -> Step:
         if run.has_train_truth:
             score_ids = sorted({*run.score_ids} - {*annotated})
             _score(run, step, maker, score_ids, threshold, source)
-    return step
 
 
 def annotated_ids(run: Run) -> list[str]:

@@ -28,9 +28,10 @@ from wsss.pipeline.drawing import (
 )
 from wsss.pipeline.export_maps import export_maps, fuse_exported
 from wsss.pipeline.maps import STAGE_KINDS, draw_maps, kept_kinds
+from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
-from wsss.pipeline.training import prepare, process_rank
+from wsss.pipeline.training import prepare
 from wsss.seeds import load_seeds, resize_maps, save_seeds
 
 
@@ -48,29 +49,28 @@ def make_seeds(run: Run) -> Step:
     """Export maps of every kind asked for, average the seed's kinds, and score each where there is truth."""
     is_exported = run.config.cam.drawn_stages is not None
     if is_exported:
-        maps = export_maps(run)
-        if process_rank() > 0:  # fusing is the first process's
-            return maps
+        export_maps(run)
     step = seeds_step(run)
     if step.skip(scored=run.has_train_truth):
         return step
     run.check_data()
     prepare(run.config)
     sizes = original_sizes(run)
-    if process_rank() > 0:  # a further process draws its share, and leaves the rest to the first
-        _draw(run, step, sizes)
-        return step
     with step.working():
-        check_disk(step, "seeds", seed_bytes(run, sizes), len(sizes))
+        on_first(lambda: check_disk(step, "seeds", seed_bytes(run, sizes), len(sizes)))
         if is_exported:
-            fuse_exported(run, step.folder / "maps")
+            on_first(lambda: fuse_exported(run, step.folder / "maps"))
         else:
             _draw(run, step, sizes)
-        _average(run, step)
-        threshold = seed_threshold(run, step.folder)
-        if run.has_train_truth:
-            _score(run, step, threshold)
+        on_first(lambda: _average_and_score(run, step))
     return step
+
+
+def _average_and_score(run: Run, step: Step) -> None:
+    _average(run, step)
+    threshold = seed_threshold(run, step.folder)
+    if run.has_train_truth:
+        _score(run, step, threshold)
 
 
 def seed_protocol(run: Run) -> dict[str, object]:

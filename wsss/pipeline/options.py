@@ -1,5 +1,7 @@
 """Look at every option before any work starts, so that a slip costs a second and not a night."""
 
+import copy
+import math
 from collections.abc import Callable
 from operator import attrgetter
 
@@ -13,6 +15,7 @@ from wsss.models import NETWORKS
 from wsss.pipeline.architecture import check_architecture
 from wsss.pipeline.config import AugmentConfig, Config
 from wsss.pipeline.maps import STAGE_KINDS, TARGETS, WEIGHT_KINDS
+from wsss.pipeline.processes import num_gpus
 
 SEED_KINDS = (*WEIGHT_KINDS, *STAGE_KINDS)
 STAGES = tuple(f"stage{i}" for i in range(1, 6))
@@ -33,6 +36,9 @@ CHOICES = {
     "segmenter.name": NETWORKS,
     "segmenter.init": ("imagenet", "classifier"),
     "segmenter.optimizer.name": ("sgd", "adamw"),
+    "trainer.strategy": ("ddp", "fsdp"),
+    "trainer.batch": ("global", "per_device"),
+    "trainer.lr_rule": ("none", "linear", "sqrt"),
     "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
 }
 STEPS = ("classifier", "recam", "masks.relations", "segmenter")
@@ -145,6 +151,7 @@ def check_options(config: Config) -> None:
     is_local = config.masks.backend != "dask"
     require(config, "masks.scheduler", lambda _: not is_local, "none, or masks.backend=dask")
     require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
+    _check_trainer(config)
     check_inference(config)
     check_evaluation(config, "evaluation.")
     for step in STEPS:
@@ -152,6 +159,50 @@ def check_options(config: Config) -> None:
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
     check_architecture(config)
+
+
+def _check_trainer(config: Config) -> None:
+    def is_number(value: str) -> bool:
+        return value.isdecimal() and int(value) > 0
+
+    require(config, "trainer.devices", lambda value: value == "auto" or is_number(value), "auto, or a number above 0")
+    if config.trainer.batch == "global":
+        require(config, "trainer.lr_rule", lambda rule: rule == "none", "none, or trainer.batch=per_device")
+    if config.trainer.strategy == "fsdp":
+        require(config, "segmenter.ema_decay", lambda _: False, "null with trainer.strategy=fsdp, which averages none")
+    if num_gpus(config.trainer.accelerator) == 0:
+        require(config, "trainer.strategy", lambda name: name == "ddp", "ddp on this machine; fsdp needs GPUs")
+        require(config, "trainer.sync_batchnorm", lambda wanted: not wanted, "false on this machine; it needs GPUs")
+
+
+def for_processes(config: Config, number: int) -> Config:
+    """The options by which so many processes train as one would, with `trainer.batch` and `lr_rule` carried out.
+
+    Raises:
+        InputError: if a batch cannot be shared evenly.
+    """
+    if number == 1:
+        return config
+    config = copy.deepcopy(config)
+    trainer = config.trainer
+    factor = {"none": 1.0, "linear": number, "sqrt": math.sqrt(number)}[trainer.lr_rule]
+    for name in STEPS:
+        step = attrgetter(name)(config)
+        if trainer.batch == "per_device":
+            step.batch_size *= number
+            step.optimizer.lr *= factor
+        elif step.batch_size % number and _is_trained(config, name):
+            raise InputError(
+                f"{name}.batch_size={step.batch_size}: {number} processes cannot share it evenly; name a multiple of "
+                f"{number}, or pass trainer.batch=per_device"
+            )
+    trainer.batch, trainer.lr_rule = "global", "none"
+    return config
+
+
+def _is_trained(config: Config, step: str) -> bool:
+    is_left_out = {"recam": not config.recam.enabled, "masks.relations": config.masks.refine not in ("irn", "psa")}
+    return not is_left_out.get(step, False)
 
 
 def check_inference(config: object) -> None:

@@ -31,6 +31,7 @@ from wsss.pipeline.drawing import original_sizes, resized
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold, sweep_seeds
 from wsss.pipeline.mask_maker import CRF_KINDS, crf_settings, engine, mask_maker, write_masks
 from wsss.pipeline.networks import trained_backbone
+from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.training import (
@@ -41,6 +42,7 @@ from wsss.pipeline.training import (
     num_workers,
     optimizer_options,
     prepare,
+    shard,
     show_progress,
 )
 from wsss.seeds import load_seeds, save_seeds
@@ -86,10 +88,14 @@ def refine_seeds(run: Run) -> Step | None:
         return step
     prepare(run.config)
     with step.working():
-        _refine(run, step)
-        if run.has_train_truth:
-            _score(run, step)
+        on_first(lambda: _refine_and_score(run, step))
     return step
+
+
+def _refine_and_score(run: Run, step: Step) -> None:
+    _refine(run, step)
+    if run.has_train_truth:
+        _score(run, step)
 
 
 def refined_step(run: Run) -> Step:
@@ -119,20 +125,27 @@ def train_relations(run: Run) -> Step:
         return step
     run.check_data()
     prepare(run.config)
-    kind = run.config.masks.refine
     labels = step.folder / "labels"
     with step.working():
-        labels.mkdir(exist_ok=True)
-        with engine(run.config.masks):
-            maker = replace(mask_maker(run), kind="confident")
-            write_masks(run, maker, run.train_ids, seed_threshold(run, run.folder / "seeds"), labels)
-        network = LEARNT[kind](trained_backbone(run))
+        on_first(lambda: _write_labels(run, labels))
+        network = LEARNT[run.config.masks.refine](trained_backbone(run))
         _fit(run, step, network, labels)
-        if isinstance(network, IRN):
-            _centre(run, network)
-        settings = {"backbone": {**asdict(run.config.backbone), "weights": "none"}}
-        save_model(step.folder / "model.pt", network, kind=kind, network=settings, classes=list(run.data.classes))
+        on_first(lambda: _save(run, step, network))
     return step
+
+
+def _write_labels(run: Run, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    with engine(run.config.masks):
+        maker = replace(mask_maker(run), kind="confident")
+        write_masks(run, maker, run.train_ids, seed_threshold(run, run.folder / "seeds"), folder)
+
+
+def _save(run: Run, step: Step, network: IRN | AffinityNet) -> None:
+    if isinstance(network, IRN):
+        _centre(run, network)
+    kind, settings = run.config.masks.refine, {"backbone": {**asdict(run.config.backbone), "weights": "none"}}
+    save_model(step.folder / "model.pt", network, kind=kind, network=settings, classes=list(run.data.classes))
 
 
 def _fit(run: Run, step: Step, network: IRN | AffinityNet, labels: Path) -> None:
@@ -149,6 +162,8 @@ def _fit(run: Run, step: Step, network: IRN | AffinityNet, labels: Path) -> None
         ImageDataset(run.data, [], run.train_labels[:0], transform=eval_transform()),
         batch_size=config.batch_size,
         num_workers=num_workers(run.config),
+        shard=shard(),
+        seed=run.config.seed,
     )
     task = RelationTask(network, radius=config.radius, **optimizer_options(config.optimizer))
     fit(run.config, task, data, step.folder, epochs=config.epochs, guarded="masks.relations")

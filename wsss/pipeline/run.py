@@ -31,6 +31,7 @@ from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, la
 from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
 from wsss.pipeline.options import check_options
+from wsss.pipeline.processes import is_first, on_first
 from wsss.pipeline.step_lock import StepLock
 from wsss.prepare import packaged_list
 from wsss.writing import write_text
@@ -184,6 +185,9 @@ class Run:
         Raises:
             FaultyDataError: a line for each fault.
         """
+        on_first(self._tell_faults)
+
+    def _tell_faults(self) -> None:
         left_out = {*self.left_out, *self.unscored}
         lines = [fault.text for fault in self._faults if fault.image_id not in left_out]
         if lines:
@@ -348,7 +352,7 @@ class Step:
         self.outputs = outputs
         self.manifest_path = self.folder / "manifest.json"
         self.settings = json.loads(json.dumps(settings))  # as it will be read back
-        self.inputs = {step: self._fingerprint_of(step) for step in inputs}
+        self.inputs = on_first(lambda: {step: self._fingerprint_of(step) for step in inputs})
         self.fingerprint = _hash([self.settings, self.inputs])
         self.figures: dict[str, float] = {}
         self.protocols: dict[str, Protocol] = {}
@@ -367,6 +371,9 @@ class Step:
         Args:
             scored: whether there is truth now, which there may not have been when the step ended.
         """
+        return on_first(lambda: self._skip(scored=scored))
+
+    def _skip(self, *, scored: bool) -> bool:
         if self._is_kept(scored=scored):
             return True
         if not self.run.config.reuse:
@@ -430,20 +437,17 @@ class Step:
     def working(self) -> Iterator["Step"]:
         """Make the folder ready, and record the figures when the work inside ends without an error."""
         try:
-            spent = self._begin()
+            spent = on_first(self._begin)
             start = time.monotonic()
             try:
                 yield self
             except BaseException:
-                self._write("running", seconds=round(spent + time.monotonic() - start, 1))
+                if is_first():
+                    self._write("running", seconds=round(spent + time.monotonic() - start, 1))
                 raise
-            seconds = round(spent + time.monotonic() - start, 1)
-            self._write("done", seconds=seconds)
+            on_first(lambda: self._end(round(spent + time.monotonic() - start, 1)))
         finally:
             self._lock.release()
-        self.run.write_results()
-        figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
-        log.info("%s: done in %.0f s, %s (%s)", self.name, seconds, self.folder, figures or "no truth to score against")
 
     def _begin(self) -> float:
         """Make the folder ready; the seconds that an interrupted start has spent."""
@@ -465,9 +469,16 @@ class Step:
         self._write("running", seconds=spent)
         return spent
 
+    def _end(self, seconds: float) -> None:
+        """Record the figures."""
+        self._write("done", seconds=seconds)
+        self.run.write_results()
+        figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
+        log.info("%s: done in %.0f s, %s (%s)", self.name, seconds, self.folder, figures or "no truth to score against")
+
     def read_figures(self) -> Mapping[str, float]:
         """Figures of the finished step, whether it was finished now or before."""
-        return read_manifest(self.manifest_path)["figures"]  # type: ignore[no-any-return]
+        return on_first(lambda: read_manifest(self.manifest_path)["figures"])
 
     def add_figure(self, key: str, value: float, **protocol: object) -> None:
         """Record a figure for results.json with the protocol it was measured by."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
+from wsss.pipeline.processes import on_first
 from wsss.pipeline.refine_seeds import require_crf
 from wsss.pipeline.report import make_report
 from wsss.pipeline.run import Run
@@ -19,11 +20,11 @@ def run_pipeline(run: Run) -> dict[str, float]:
         "seeds": make_seeds,
         "masks": make_masks,
         "segmenter": train_segmenters,
-        "report": make_report,
+        "report": lambda run: on_first(lambda: make_report(run)),
     }
     wanted = list(steps)[: list(steps).index(run.config.until) + 1]
     if "masks" in wanted:
         require_crf(run.config.masks)  # now, rather than after an hour of training
     for name in wanted:
         steps[name](run)
-    return run.write_results()
+    return on_first(run.write_results)

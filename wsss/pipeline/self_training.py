@@ -17,6 +17,7 @@ from wsss.metrics import confusion_matrix, iou
 from wsss.models import Inference, Segmenter, load_segmenter
 from wsss.pipeline.config import SelfTrainingConfig
 from wsss.pipeline.mask_maker import crf_settings, engine, one_thread
+from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.train_segmenter import Lesson, mask_lesson, train_segmenter, true_lesson
@@ -74,24 +75,29 @@ def relabel(run: Run, lesson: Lesson, number: int) -> Step:
         return step
     prepare(run.config)
     with step.working():
-        _write(run, step, lesson, options, crf)
-        changed = total = 0
-        for image_id in run.train_ids:
-            before, after = read_mask(lesson.folder / f"{image_id}.png"), read_mask(step.folder / f"{image_id}.png")
-            changed, total = changed + int((before != after).sum()), total + after.size
-        protocol = {
-            "images": len(run.train_ids),
-            "scales": list(options.scales),
-            "flip": options.flip,
-            "crf": "none" if crf is None else f"{crf.iterations} iterations",
-            "method": f"self-training, round {number}",
-        }
-        step.add_figure(f"relabel/round{number}_change", changed / total, split=run.config.data.train, **protocol)
-        if run.has_train_truth:
-            scored = {"scored": "masks", "split": run.scored_split, "void": VOID_POLICY}
-            protocol["images"] = len(run.score_ids)
-            step.add_figure(f"relabel/round{number}_miou", _miou(run, step.folder), **scored, **protocol)
+        on_first(lambda: _write_and_score(run, step, lesson, number, crf))
     return step
+
+
+def _write_and_score(run: Run, step: Step, lesson: Lesson, number: int, crf: CRFParams | None) -> None:
+    options = run.config.segmenter.self_training
+    _write(run, step, lesson, options, crf)
+    changed = total = 0
+    for image_id in run.train_ids:
+        before, after = read_mask(lesson.folder / f"{image_id}.png"), read_mask(step.folder / f"{image_id}.png")
+        changed, total = changed + int((before != after).sum()), total + after.size
+    protocol = {
+        "images": len(run.train_ids),
+        "scales": list(options.scales),
+        "flip": options.flip,
+        "crf": "none" if crf is None else f"{crf.iterations} iterations",
+        "method": f"self-training, round {number}",
+    }
+    step.add_figure(f"relabel/round{number}_change", changed / total, split=run.config.data.train, **protocol)
+    if run.has_train_truth:
+        scored = {"scored": "masks", "split": run.scored_split, "void": VOID_POLICY}
+        protocol["images"] = len(run.score_ids)
+        step.add_figure(f"relabel/round{number}_miou", _miou(run, step.folder), **scored, **protocol)
 
 
 def _miou(run: Run, folder: Path) -> float:

@@ -8,8 +8,9 @@ from wsss.errors import InputError
 from wsss.models import Classifier
 from wsss.pipeline.config import AugmentConfig
 from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, save_classifier
+from wsss.pipeline.processes import in_turn, on_first
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.training import augmentation, fit, num_workers, optimizer_options, prepare
+from wsss.pipeline.training import augmentation, fit, num_workers, optimizer_options, prepare, shard
 from wsss.tasks import ClassifierTask, ReCAMTask
 
 
@@ -42,7 +43,7 @@ def train_classifier(run: Run) -> Step:
     options = run.config.classifier
     if options.loss == "softmax":
         _require_single_labels(run)
-    network = new_classifier(run.config, run.data.num_classes)
+    network = in_turn(lambda: new_classifier(run.config, run.data.num_classes))  # weights may have to be fetched
     with step.working():
         loss: Any = options.loss
         task = ClassifierTask(network, loss=loss, **optimizer_options(options.optimizer))
@@ -94,12 +95,14 @@ def _fit(
         ),
         batch_size=batch_size,
         num_workers=num_workers(run.config),
+        shard=shard(),
+        seed=run.config.seed,
     )
     guarded = "classifier" if step.name == "classifier" else "recam"
     trainer = fit(run.config, task, data, step.folder, epochs=epochs, guarded=guarded)
     if "val/map" not in trainer.callback_metrics:  # an interrupted run had ended its last epoch
         trainer.validate(task, datamodule=data, verbose=False)
-    save_classifier(run, step.folder / "model.pt", network)
+    on_first(lambda: save_classifier(run, step.folder / "model.pt", network))
     step.add_figure(
         f"{step.name}/val_map",
         100 * float(trainer.callback_metrics["val/map"]),

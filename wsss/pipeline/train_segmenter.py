@@ -27,10 +27,20 @@ from wsss.models import SegmentationNetwork, load_segmenter
 from wsss.pipeline.guards import PredictionGuard, check_masks_teach, warn_of_collapse
 from wsss.pipeline.make_masks import describe_masks
 from wsss.pipeline.networks import new_segmenter, save_segmenter
+from wsss.pipeline.processes import in_turn, is_first, on_first
 from wsss.pipeline.refine_seeds import source_of_masks
 from wsss.pipeline.run import Run, Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou
-from wsss.pipeline.training import augmentation, autocast, device_of, fit, num_workers, optimizer_options, prepare
+from wsss.pipeline.training import (
+    augmentation,
+    autocast,
+    device_of,
+    fit,
+    num_workers,
+    optimizer_options,
+    prepare,
+    shard,
+)
 from wsss.seeds import label_confidence, load_seeds
 from wsss.tasks import MovingAverage, SegmenterTask, balanced_weights
 
@@ -103,17 +113,26 @@ def train_segmenter(run: Run, lesson: Lesson) -> Step:
     counts = count_labels(run.data, lesson.ids, lesson.folder)
     check_masks_teach(counts, run.labels, lesson.folder, own=bool(lesson.inputs))
     prepare(run.config)
-    network = new_segmenter(run)
+    network = in_turn(lambda: new_segmenter(run))  # weights may have to be fetched
     with step.working():
         try:
             _fit(run, step, network, lesson, counts)
         finally:
-            _keep_best(run, step, network, lesson)
-        save_segmenter(run, step.folder / "model.pt", network, protocol=training_protocol(run, step, lesson))
-        score_segmenter(run, step, lesson)
+            if is_first():
+                _keep_best(run, step, network, lesson)
+        on_first(lambda: _save_and_score(run, step, network, lesson))
+    on_first(lambda: _look_for_collapse(run, step, counts))
+    return step
+
+
+def _save_and_score(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson) -> None:
+    save_segmenter(run, step.folder / "model.pt", network, protocol=training_protocol(run, step, lesson))
+    score_segmenter(run, step, lesson)
+
+
+def _look_for_collapse(run: Run, step: Step, counts: NDArray[np.int64]) -> None:
     predicted = count_labels(run.data, run.val_ids, step.folder / "predictions")
     warn_of_collapse(predicted[:-1], counts[:-1], run.labels)
-    return step
 
 
 def training_protocol(run: Run, step: Step, lesson: Lesson) -> dict[str, object]:
@@ -174,6 +193,8 @@ def _fit(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson, cou
         batch_size=config.batch_size,
         num_workers=num_workers(run.config),
         val_same_size=False,
+        shard=shard(),
+        seed=run.config.seed,
     )
     balance = config.loss.class_balance
     task = SegmenterTask(

@@ -1,5 +1,6 @@
 """What the training steps share: the trainer, transforms, data and optimiser of an options group."""
 
+import copy
 import ctypes
 import logging
 import os
@@ -17,15 +18,20 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from pytorch_lightning.strategies import FSDPStrategy
 from rich.console import Console
+from timm.layers import convert_sync_batchnorm
+from torch.distributed.fsdp.wrap import CustomPolicy
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from wsss.data import train_transform
 from wsss.errors import InputError
+from wsss.models import Backbone
 from wsss.pipeline.config import AugmentConfig, Config, OptimizerConfig
 from wsss.pipeline.guards import LossGuard
+from wsss.pipeline.processes import end_on_sigterm, on_first, place
 from wsss.tasks import make_optimizer
 
 log = logging.getLogger(__name__)
@@ -43,6 +49,18 @@ class EpochLines(Callback):
         }
         figures = ", ".join(f"{name} {value:.3f}" for name, value in sorted(shown.items()))
         log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, figures)
+
+
+class OwnSignals(Callback):
+    """Has SIGTERM end the work at once; Lightning would have processes agree that may wait for one another."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take it back from Lightning."""
+        end_on_sigterm()
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take it back from Lightning."""
+        end_on_sigterm()
 
 
 def fit(
@@ -72,12 +90,20 @@ def fit(
         InputError: if the loss diverges, or a checkpoint is damaged.
     """
     checkpoint = folder / "checkpoints" / "last.ckpt"
-    if checkpoint.exists():
+    is_begun = on_first(checkpoint.exists)
+    if is_begun:
         if not zipfile.is_zipfile(checkpoint):
             raise InputError(f"{checkpoint}: damaged; delete it and run the step again")
         log.info("continuing from %s", checkpoint)
+    here, is_sharded = place(), config.trainer.strategy == "fsdp" and place().world > 1
+    if here.world > 1:
+        pl.seed_everything(config.seed + here.rank, workers=True, verbose=False)  # augmentations of its own
+        if config.trainer.sync_batchnorm:
+            task.model = convert_sync_batchnorm(task.model)
+    trained = copy.deepcopy(task) if is_sharded else task
     trainer = _trainer(
         config,
+        strategy=_sharded(trained) if is_sharded else "ddp",
         max_epochs=epochs,
         logger=_loggers(config, folder),
         callbacks=[
@@ -90,10 +116,21 @@ def fit(
         log_every_n_steps=10,
     )
     with _interruptible():
-        trainer.fit(
-            task, datamodule=data, ckpt_path=str(checkpoint) if checkpoint.exists() else None, weights_only=True
-        )
+        trainer.fit(trained, datamodule=data, ckpt_path=str(checkpoint) if is_begun else None, weights_only=True)
+    if is_sharded:
+        task.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
     return trainer
+
+
+def _sharded(task: pl.LightningModule) -> FSDPStrategy:
+    """A backbone's stages are gathered one at a time; the rest, small or called by other names, as a whole."""
+    backbones = [module for module in task.modules() if isinstance(module, Backbone)]
+    stages = {id(stage) for backbone in backbones for stage in backbone.stages.values()}
+    return FSDPStrategy(
+        auto_wrap_policy=CustomPolicy(lambda module: id(module) in stages),  # type: ignore[arg-type]  # torch takes it
+        state_dict_type="full",  # checkpoints are as those of one process
+        sync_module_states=True,
+    )
 
 
 def predict(config: Config, task: pl.LightningModule, loader: Callable[..., DataLoader[Any]]) -> None:
@@ -103,19 +140,33 @@ def predict(config: Config, task: pl.LightningModule, loader: Callable[..., Data
         logger=False,
         callbacks=_progress_bar(config),
         enable_checkpointing=False,
-        use_distributed_sampler=False,  # the loader sees to it
         inference_mode=False,  # maps need gradients
     )
-    batches = loader(shard=(trainer.global_rank, trainer.world_size))
+    batches = loader(shard=shard())
     with _interruptible():
         trainer.predict(task, batches, return_predictions=False)
     trainer.strategy.barrier()
 
 
-def _trainer(config: Config, **options: Any) -> pl.Trainer:
+def shard() -> tuple[int, int]:
+    """This process's number among how many, for loaders."""
+    return place().rank, place().world
+
+
+def _trainer(
+    config: Config, *, strategy: str | FSDPStrategy = "ddp", callbacks: Sequence[Callback] = (), **options: Any
+) -> pl.Trainer:
+    here = place()
+    is_alone = here.world == 1
     return pl.Trainer(
         accelerator=config.trainer.accelerator,
-        devices=_devices(config.trainer.devices),
+        devices=here.local_world,
+        num_nodes=here.world // here.local_world,
+        strategy="auto" if is_alone else strategy,
+        # Named, or Lightning would take a batch script's one process for one of several, and have SLURM start it again.
+        plugins=[LightningEnvironment() if is_alone else TorchElasticEnvironment()],
+        use_distributed_sampler=False,  # the loaders see to it
+        callbacks=[*callbacks, OwnSignals()],
         precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there
         enable_progress_bar=show_progress(config),
         enable_model_summary=False,
@@ -138,11 +189,6 @@ def precision(wanted: str, accelerator: str) -> str:
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16", False) else "32-true"
-
-
-def process_rank() -> int:
-    """This process's number among those Lightning or a cluster has started; 0 is the one that speaks and scores."""
-    return int(getattr(rank_zero_only, "rank", 0))
 
 
 def device_of(config: Config) -> torch.device:
@@ -237,7 +283,7 @@ def num_workers(config: Config) -> int:
     """Loader processes, as many as leave the cores to the training."""
     if config.trainer.num_workers is not None:
         return config.trainer.num_workers
-    return default_workers(os.cpu_count() or 1)
+    return default_workers((os.cpu_count() or 1) // place().local_world)
 
 
 def default_workers(cores: int) -> int:
@@ -248,7 +294,3 @@ def default_workers(cores: int) -> int:
 def show_progress(config: Config) -> bool:
     """Whether long loops draw bars: on terminals, unless told not to."""
     return config.trainer.progress and Console().is_terminal
-
-
-def _devices(value: str) -> int | str:
-    return int(value) if value.isdigit() else value

@@ -48,12 +48,12 @@ class ClassifierTask(PolyTask):
         return loss
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
-        """Collect scores."""
+        """Collect scores; see `EqualLengths` for batches without ids."""
         # Probabilities: torchmetrics squashes logits batch by batch, and only where one lies outside [0, 1].
         logits, labels = self.model(batch.images), batch.labels.int()
         scores = logits.softmax(dim=1) if self.loss == "softmax" else logits.sigmoid()
-        absent = (0, self.absent_classes)
-        self.average_precision.update(F.pad(scores, absent), F.pad(labels, absent))
+        absent, own = (0, self.absent_classes), len(batch.ids)
+        self.average_precision.update(F.pad(scores, absent)[:own], F.pad(labels, absent)[:own])
 
     def on_validation_epoch_end(self) -> None:
         """Mean over the classes that occur."""

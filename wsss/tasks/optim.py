@@ -57,7 +57,7 @@ class PolyTask(pl.LightningModule):
         super().__init__()
         self.model = model
         self.optimizer_factory = optimizer
-        self.head_ids = {id(p) for p in head}
+        self.head = _names(model, head)
         self.head_lr_factor = head_lr_factor
         self.bias_lr_factor = bias_lr_factor
         self.poly_power = poly_power
@@ -68,13 +68,23 @@ class PolyTask(pl.LightningModule):
         groups: dict[float, list[nn.Parameter]] = {1.0: [], self.head_lr_factor: []}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault(self._lr_factor(name, parameter), []).append(parameter)
+                groups.setdefault(self._lr_factor(_plain(name)), []).append(parameter)
         optimizer = self.optimizer_factory([{"params": ps, "lr_factor": factor} for factor, ps in groups.items()])
         total = int(self.trainer.estimated_stepping_batches)
         schedule = LambdaLR(optimizer, lambda step: poly(step, total=total, power=self.poly_power, warmup=self.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _lr_factor(self, name: str, parameter: nn.Parameter) -> float:
-        if id(parameter) not in self.head_ids:
+    def _lr_factor(self, name: str) -> float:
+        if name not in self.head:
             return 1.0
         return self.head_lr_factor * (self.bias_lr_factor if name.endswith(".bias") else 1.0)
+
+
+def _names(model: nn.Module, parameters: Iterable[nn.Parameter]) -> set[str]:
+    """Names of some of a model's parameters, which copies of it and shards have too."""
+    ids = {id(p) for p in parameters}
+    return {name for name, p in model.named_parameters() if id(p) in ids}
+
+
+def _plain(name: str) -> str:
+    return name.replace("_fsdp_wrapped_module.", "")

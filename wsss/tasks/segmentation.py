@@ -98,8 +98,9 @@ class SegmenterTask(PolyTask):
         self.predicted += logits.argmax(dim=1)[known].bincount(minlength=length)
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
-        """Collect label maps of whole images."""
-        self.val_iou.update(predict_labels(self.model, batch.images, self.inference), batch.masks)
+        """Collect label maps of whole images; see `EqualLengths` for batches without ids."""
+        predicted, own = predict_labels(self.model, batch.images, self.inference), len(batch.ids)
+        self.val_iou.update(predicted[:own], batch.masks[:own])
 
     def on_validation_epoch_end(self) -> None:
         """Pooled mIoU."""
