@@ -16,7 +16,7 @@ IMAGES = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
 
 def vit(name: str = "vit_tiny_patch16_224", **options: object) -> nn.Module:
     torch.manual_seed(0)
-    small = {"depth": 2, "num_classes": 5, "dynamic_img_size": True, **options}
+    small = {"depth": 2, "embed_dim": 24, "num_classes": 5, "dynamic_img_size": True, **options}
     network: nn.Module = timm.create_model(name, **small).eval()
     return network
 

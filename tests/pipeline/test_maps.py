@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from wsss.cam import CAMExtractor, cam, fuse, layer_cam, normalize, resize
+from wsss.cam import CAMExtractor, cam, climb, fuse, layer_cam, normalize, resize
 from wsss.models import Classifier, ReCAMClassifier, build_backbone, map_weight
-from wsss.pipeline.config import CamConfig
+from wsss.pipeline.config import AdvConfig, CamConfig
 from wsss.pipeline.maps import STAGE_KINDS, draw_maps, draw_unfused, fuse_maps, kept_kinds
 
 
@@ -149,3 +149,45 @@ def test_stages_drawn_beyond_those_fused_change_nothing(network: ReCAMClassifier
     for kind, direct in draw_maps(network, images, present, kinds, options).items():
         for one, other in zip(fused[kind], direct, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+# --- AdvCAM ---
+
+
+def climbing(**options: object) -> CamConfig:
+    return config(adv=AdvConfig(steps=2, step_size=100.0), stages=["stage4", "stage5"], **options)
+
+
+def test_adv_cam_is_the_sum_of_the_maps_of_the_climb(network: ReCAMClassifier, images: Tensor) -> None:
+    maps = draw_maps(network, images[:1], [[0, 2]], ["cam", "recam", "layer_cam"], climbing())
+    weight, std = network.fc1_weight, network.backbone.std
+    stages = ("backbone.stages.stage4", "backbone.stages.stage5")
+    for slot, index in enumerate((0, 2)):
+
+        def evidence(x: Tensor, index: int = index) -> tuple[Tensor, Tensor]:
+            features = network.features(x)
+            return network(x), cam(features, weight[[index]])[:, 0] / (features.shape[2] * features.shape[3])
+
+        climbed = [*climb(images[:1] / 255, torch.tensor([index]), evidence, steps=2, step_size=100.0 * std**2)]
+        assert (climbed[2] - climbed[0]).abs().max() > 0.1
+        kinds = {"cam": weight, "recam": map_weight(weight, network.fc2_weight, "w1_relu_w2")}
+        for kind, of_kind in kinds.items():
+            raw = sum(cam(network.features(x), of_kind[[index]])[0, 0] for x in climbed)
+            torch.testing.assert_close(maps[kind][0][slot], normalize(resize(raw, (16, 12))), rtol=1e-3, atol=1e-4)
+        drawn = [CAMExtractor(network, stages, "layer_cam")(x, [[index]]) for x in climbed]
+        fused = fuse([sum(one[stage][0][0] for one in drawn) for stage in stages], (16, 12), mode="mean")
+        torch.testing.assert_close(maps["layer_cam"][0][slot], normalize(fused), rtol=1e-3, atol=1e-4)
+
+
+def test_images_climb_alone_for_each_of_their_classes(network: ReCAMClassifier, images: Tensor) -> None:
+    options = climbing(flip=True, scales=[0.5, 1.0], target="recam")
+    present = [[1, 0], [], [3]]
+    together = draw_maps(network, images, present, ["recam"], options)["recam"]
+    assert [m.shape for m in together] == [(2, 16, 12), (0, 16, 12), (1, 16, 12)]
+    alone = draw_maps(network, images[2:], [[3]], ["recam"], options)["recam"][0]
+    torch.testing.assert_close(together[2], alone, rtol=1e-3, atol=1e-3)
+    alone = draw_maps(network, images[:1], [[0]], ["recam"], options)["recam"][0]
+    torch.testing.assert_close(together[0][1:], alone, rtol=1e-3, atol=1e-3)
+    without = draw_maps(network, images, present, ["recam"], config(flip=True, scales=[0.5, 1.0]))["recam"]
+    assert not torch.allclose(together[2], without[2], rtol=0, atol=0.002)
+    assert draw_maps(network, images[:1], [[]], ["recam"], options)["recam"][0].shape == (0, 16, 12)

@@ -45,7 +45,7 @@ def climb(
     yield images
     for _ in range(steps):
         with torch.inference_mode(False), torch.enable_grad():
-            leaf = images.requires_grad_()
+            leaf = images.detach().requires_grad_()
             scores, maps = evidence(leaf)
             own = scores[rows, targets]
             others = scores.relu().sum(dim=1) - own.relu()

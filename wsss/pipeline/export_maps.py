@@ -36,7 +36,7 @@ from wsss.pipeline.training import prepare
 from wsss.seeds import load_seeds, load_stage_maps, save_seeds, save_stage_maps
 
 # Options that maps before fusion depend on, besides `drawn_stages` and their kinds.
-OPTIONS = ("scales", "layer_scales", "flip", "resize_long", "target", "grad_cam_pp_eps", "limit_images")
+OPTIONS = ("scales", "layer_scales", "flip", "resize_long", "target", "grad_cam_pp_eps", "adv", "limit_images")
 StageTensors = dict[float, dict[str, Tensor]]  # of one image: scale -> stage -> (1 or 2, K, h_i, w_i)
 
 

@@ -79,7 +79,12 @@ def seed_protocol(run: Run) -> dict[str, object]:
     weights = Counter(seed_kinds(run))
     layer_scales = {"layer_scales": list(config.layer_scales)} if {*weights} & {*STAGE_KINDS} else {}
     maps = " + ".join(kind if n == 1 else f"{n} {kind}" for kind, n in weights.items())
-    return {"scales": list(config.scales), **layer_scales, "flip": config.flip, "maps": maps}
+    return {"scales": list(config.scales), **layer_scales, "flip": config.flip, **_climb(run), "maps": maps}
+
+
+def _climb(run: Run) -> dict[str, object]:
+    steps = run.config.cam.adv.steps
+    return {"adv_steps": steps} if steps else {}
 
 
 def seed_threshold(run: Run, folder: Path) -> float:
@@ -134,7 +139,7 @@ def _score(run: Run, step: Step, threshold: float) -> None:
         sweep = sweep_seeds(folder, truths, run.data.num_classes + 1, [*thresholds, threshold])
         rows += [(kind, float(t), float(m) * 100) for t, m in zip(sweep.thresholds, sweep.miou, strict=True)]
         scales = config.layer_scales if kind.startswith(STAGE_KINDS) else config.scales
-        protocol = {**common, "scales": list(scales), "flip": config.flip}
+        protocol = {**common, "scales": list(scales), "flip": config.flip, **_climb(run)}
         key = "seeds/oracle_miou" if kind == "seed" else f"seeds/{kind}/miou"
         if kind == "seed":
             protocol |= seed_protocol(run)

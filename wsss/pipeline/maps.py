@@ -1,6 +1,6 @@
 """Maps of a classifier for a batch of images: every kind, stage and scale in one forward pass each."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -13,6 +13,7 @@ from wsss.cam import (
     at_scales,
     cam,
     class_maps,
+    climb,
     fuse,
     normalize,
     resize,
@@ -54,7 +55,7 @@ def draw_maps(
         images: (B, 3, H, W) uint8.
         present: present classes of each image.
         kinds: see `CamConfig.seed`.
-        config: scales, flip, stages, fusion, target.
+        config: scales, flip, stages, fusion, target, adv.
 
     Returns:
         kind -> list over images of (K_b, h, w) in [0, 1]; with `config.keep_stages` also `<kind>_<stage>`.
@@ -78,7 +79,8 @@ def draw_unfused(
     layer_scales = config.layer_scales if stage_kinds else []
     rows = [*present, *present] if config.flip else present
     last = network.backbone.last_stage
-    for scale, batch in at_scales(images.float() / 255, scales=sorted({*scales, *layer_scales}), flip=config.flip):
+
+    def draw(batch: Tensor, rows: Sequence[Sequence[int]], scale: float) -> Unfused:
         drawn: Unfused = {}
         if scale in layer_scales:
             features, drawn = _stage_maps(network, batch, rows, stage_kinds, config, stages)
@@ -87,7 +89,13 @@ def draw_unfused(
                 features = network.features(batch)
         if scale in scales:
             drawn |= {kind: {last: _present(cam(features.float(), weight), rows)} for kind, weight in weights.items()}
-        yield scale, drawn
+        return drawn
+
+    for scale, batch in at_scales(images.float() / 255, scales=sorted({*scales, *layer_scales}), flip=config.flip):
+        if config.adv.steps:
+            yield scale, _climbed(network, batch, rows, partial(draw, scale=scale), config)
+        else:
+            yield scale, draw(batch, rows, scale)
 
 
 def fuse_maps(
@@ -119,6 +127,39 @@ def kept_kinds(kinds: Sequence[str], config: CamConfig) -> list[str]:
     """What `draw_maps` returns for these kinds."""
     stages = config.stages if config.keep_stages else []
     return [*kinds, *(f"{kind}_{stage}" for kind in kinds if kind in STAGE_KINDS for stage in stages)]
+
+
+def _climbed(
+    network: Classifier,
+    batch: Tensor,
+    rows: Sequence[Sequence[int]],
+    draw: Callable[[Tensor, Sequence[Sequence[int]]], Unfused],
+    config: CamConfig,
+) -> Unfused:
+    """AdvCAM: what `draw` returns of images and their classes, added up while each climbs for each of its classes."""
+    weight = _weight(network, TARGETS[config.target]).float()
+    places = [(image, k) for image, classes in enumerate(rows) for k in range(len(classes))]
+    if not places:
+        return draw(batch, rows)
+    step_size = config.adv.step_size * network.backbone.std**2  # as the network divides images by it
+    total: Unfused = {}
+    for start in range(0, len(places), len(batch)):
+        image, k = map(list, zip(*places[start : start + len(batch)], strict=True))
+        classes = torch.tensor([rows[i][j] for i, j in zip(image, k, strict=True)], device=batch.device)
+
+        def evidence(images: Tensor, own: Tensor = weight[classes]) -> tuple[Tensor, Tensor]:
+            with torch.autocast(images.device.type, enabled=False):
+                features = network.features(images).float()
+                maps = torch.einsum("rc,rchw->rhw", own, features).relu()
+                return network.pool(features) @ weight.T, maps / maps[0].numel()
+
+        options = {"steps": config.adv.steps, "weight": config.adv.weight, "threshold": config.adv.threshold}
+        for images in climb(batch[image], classes, evidence, step_size=step_size, **options):  # type: ignore[arg-type]
+            for kind, of_stages in draw(images, classes[:, None].tolist()).items():
+                for stage, maps in of_stages.items():  # (R, 1, h, w)
+                    nothing = maps.new_zeros(len(batch), max(map(len, rows)), *maps.shape[2:])
+                    total.setdefault(kind, {}).setdefault(stage, nothing)[image, k] += maps[:, 0]
+    return total
 
 
 def _stage_maps(
