@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from wsss.data import ImageDataset, TrainValData, label_table, size_loader, train_transform
@@ -26,6 +27,25 @@ def test_processes_share_the_batches_of_one(tiny) -> None:
     shards = [list(size_loader(dataset(tiny), batch_size=1, shard=(i, 2))) for i in range(2)]
     assert [b.ids for b in shards[0]] == [b.ids for b in whole[::2]]
     assert [b.ids for b in shards[1]] == [b.ids for b in whole[1::2]]
+
+
+def test_processes_share_every_batch_of_training_and_no_image_twice(tiny) -> None:
+    train = dataset(tiny, transform=train_transform(crop=8))
+    shards = [TrainValData(train, train, batch_size=2, shard=(i, 2)).train_dataloader() for i in range(2)]
+    seen = [[image_id for batch in loader for image_id in batch.ids] for loader in shards]
+    assert [len(ids) for ids in seen] == [1, 1]
+    assert {*seen[0]} != {*seen[1]}
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_validate_every_image_once_in_equally_many_batches(tiny, world: int) -> None:
+    data = dataset(tiny)
+    shards = [
+        list(TrainValData(data, data, batch_size=1, val_same_size=False, shard=(i, world)).val_dataloader())
+        for i in range(world)
+    ]
+    assert sorted(image_id for batches in shards for batch in batches for image_id in batch.ids) == sorted(IDS)
+    assert len({len(batches) for batches in shards}) == 1
 
 
 def test_size_loader_visits_every_image_once(tiny) -> None:

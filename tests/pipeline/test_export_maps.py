@@ -195,18 +195,6 @@ def test_an_interrupted_fusion_goes_on(first: Run, make: Callable[..., Run], mon
     assert len(fused) == len({*fused}) == 8  # four images, two kinds
 
 
-def test_a_further_process_draws_its_share_and_fuses_nothing(
-    make: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (export_maps, make_seeds):
-        monkeypatch.setattr(module, "process_rank", lambda: 1)
-    run = make("share", STORED, "reuse=false")
-    make_seeds.make_seeds(run)
-    assert len([*(run.folder / "maps").rglob("*.npz")]) == 8
-    assert not (run.folder / "maps" / "manifest.json").exists()
-    assert not (run.folder / "seeds").exists()
-
-
 def test_the_disk_that_is_asked_for_is_what_the_arrays_take(first: Run) -> None:
     taken = 0
     for path in (first.folder / "maps").rglob("*.npz"):

@@ -143,20 +143,6 @@ def test_explain_takes_any_method_and_fusion(tmp_path: Path) -> None:
     assert_one_line_error(mixer, "mixer_s32_224", "320 × 320")
 
 
-def test_two_processes_draw_the_seeds_of_one(tmp_path: Path) -> None:
-    options = ["experiment=smoke", "limit_images=8", "recam=none", "classifier.batch_size=4", "trainer.num_workers=0"]
-    options += ["trainer.accelerator=cpu", "until=seeds", f"outputs={tmp_path}", "reuse=false"]
-    assert call("train_cls", *options).returncode == 0
-    shutil.copytree(tmp_path / "smoke", tmp_path / "two")
-    assert call("make_seeds", *options).returncode == 0
-    result = call("make_seeds", *options, "run=two", "trainer.devices=2")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("next: python") == 1
-    files = sorted(path.relative_to(tmp_path / "smoke") for path in (tmp_path / "smoke" / "seeds").rglob("*.npz"))
-    assert files
-    assert all((tmp_path / "smoke" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
-
-
 def test_masks_go_out_and_come_back_by_the_scripts(tmp_path: Path) -> None:
     truth = REPOSITORY / "data" / "mini_voc"
     Run(compose_config("experiment=smoke", f"data.root={truth}", f"outputs={tmp_path}", "limit_images=3")).save_config()

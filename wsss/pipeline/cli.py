@@ -112,6 +112,8 @@ def run_script(
     if number > 1 and place().world == 1:
         Run(for_processes(config, number))  # what is wrong with options and data is told here, once
         status = start(number, _command())
+        if status and is_job_of_sweep():
+            raise InputError(f"its {number} processes ended with status {status}; what they said is above")
         if status:
             sys.exit(status)
         return
@@ -224,5 +226,6 @@ def _set_up_logging() -> None:
     for noisy in ("pytorch_lightning", "lightning.pytorch", "timm", "matplotlib", "PIL", "distributed"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.jit")
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # of convolutions
     # Of one class, and of names that browsers have the letters for; the page's plots are text.
     warnings.filterwarnings("ignore", message="No positive samples found in target|Glyph .* missing from")
