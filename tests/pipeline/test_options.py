@@ -5,7 +5,7 @@ import pytest
 from tests.pipeline.conftest import EXPERIMENTS, compose_config
 from wsss.errors import InputError
 from wsss.masks import CRFParams
-from wsss.pipeline.options import CHOICES, SEED_KINDS, check_options
+from wsss.pipeline.options import CHOICES, SEED_KINDS, check_options, for_processes
 
 REFUSED = [
     "masks.refine=affinity",
@@ -98,3 +98,19 @@ def test_what_is_no_crf_of_inference_is_named_with_its_options(given: str) -> No
 
 def test_the_control_is_a_seed_where_it_is_trained() -> None:
     check_options(compose_config("experiment=demo_control", f"cam.seed=[{','.join(SEED_KINDS)}]"))
+
+
+def test_processes_share_a_batch_or_multiply_it_by_a_rule() -> None:
+    config = compose_config("experiment=smoke", "classifier.batch_size=6", "recam=none", "segmenter.batch_size=8")
+    assert for_processes(config, 1) is config
+    assert for_processes(config, 2) == config
+    with pytest.raises(InputError, match=r"classifier\.batch_size=6: 4 processes cannot share it evenly"):
+        for_processes(config, 4)
+    config.trainer.batch, config.trainer.lr_rule = "per_device", "sqrt"
+    grown = for_processes(config, 4)
+    assert grown.classifier.batch_size == 24
+    assert grown.classifier.optimizer.lr == pytest.approx(2 * config.classifier.optimizer.lr)
+    assert for_processes(grown, 4) == grown
+    config.trainer.batch = "global"
+    with pytest.raises(InputError, match=r"trainer\.lr_rule=sqrt"):
+        check_options(config)
