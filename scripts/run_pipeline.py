@@ -4,12 +4,17 @@ Examples:
     python scripts/run_pipeline.py experiment=demo
     python scripts/run_pipeline.py run=mine data.root=path/to/VOC2012
     python scripts/run_pipeline.py run=mine recam=none masks=confident
+    python scripts/run_pipeline.py reproduce=outputs/mine     # repeats a run, and compares
 """
 
+import sys
+
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from wsss.pipeline.cli import print_results, run_script, script
 from wsss.pipeline.processes import on_first
+from wsss.pipeline.reproduce import reproduce
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline
 
@@ -22,8 +27,11 @@ def run_and_show(run: Run) -> None:
 
 @script()
 def main(options: DictConfig) -> None:
-    """Everything."""
-    run_script(options, run_and_show, shared=True)
+    """Everything, or everything again."""
+    if options.reproduce is None:
+        run_script(options, run_and_show, shared=True)
+    elif not reproduce(options, HydraConfig.get().overrides.task):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

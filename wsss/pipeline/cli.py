@@ -107,6 +107,8 @@ def run_script(
     """
     config = OmegaConf.to_object(options)
     assert isinstance(config, Config)
+    if config.reproduce is not None:
+        raise InputError(f"reproduce={config.reproduce}: only run_pipeline.py repeats a run")
     check_options(config)
     number = wanted(config.trainer) if shared else 1
     if number > 1 and place().world == 1:

@@ -483,6 +483,9 @@ class TrainerConfig:
         threads: torch's CPU threads; default: torch's own choice.
         val_every: epochs between two looks at the val split while training; the last epoch's figures do not need one.
         progress: bars, when standard output is a terminal.
+        deterministic: only operations that give the same bits every time; torch warns of those that have no such form.
+        profiler: write where a training's time goes to `<step>/fit-profile.txt`: simple (by hook), advanced (by Python
+            function) or pytorch (by operation); default: none.
     """
 
     accelerator: str = "auto"
@@ -496,19 +499,69 @@ class TrainerConfig:
     threads: int | None = None
     val_every: int = 1
     progress: bool = True
+    deterministic: bool = False
+    profiler: str | None = None
 
 
 @dataclass
 class LoggerConfig:
-    """Where curves go.
+    """Where curves go, and, but for the CSV files, the options and the step's figures too; docs/reproducibility.md.
 
     Attributes:
         csv: `metrics/version_<n>/metrics.csv` in the step's folder, one for each start.
         tensorboard: TensorBoard files in the step's folder; needs the extra `tracking`.
+        wandb: a run of Weights & Biases for each training; needs the extra `wandb`.
+        mlflow: a run of MLflow for each training; needs the extra `mlflow`.
+        project: W&B's project, MLflow's experiment.
+        name: of their runs, before the step's; default: the run's.
+        tags: W&B's and MLflow's.
+        offline: W&B: leave everything in the step's folder; `wandb sync` sends it later.
+        tracking_uri: MLflow's server or store; default: MLFLOW_TRACKING_URI, or else a file `mlflow.db` in the run's
+            folder.
     """
 
     csv: bool = True
     tensorboard: bool = True
+    wandb: bool = False
+    mlflow: bool = False
+    project: str = "wsss"
+    name: str | None = None
+    tags: list[str] = field(default_factory=list)
+    offline: bool = False
+    tracking_uri: str | None = None
+
+
+@dataclass
+class EarlyStoppingConfig:
+    """End a training before its epochs are over; only classifiers and segmenters have a val figure to judge by.
+
+    Attributes:
+        patience: looks at the val split (see trainer.val_every) without a rise after which it ends; default: it does
+            not.
+        min_delta: a rise counts from here on, in the figure's units: mAP up to 1, mIoU in percent.
+    """
+
+    patience: int | None = None
+    min_delta: float = 0.0
+
+
+@dataclass
+class CallbacksConfig:
+    """Lightning's callbacks in all trainings.
+
+    Attributes:
+        early_stopping: see `EarlyStoppingConfig`; the one that changes results.
+        lr_monitor: learning rates to the loggers, step by step.
+        model_summary: print the network's modules to this depth; 0: do not.
+        bar_every: progress bar: batches between two drawings.
+        bar_stays: progress bar: leave each epoch's on the terminal.
+    """
+
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    lr_monitor: bool = False
+    model_summary: int = 0
+    bar_every: int = 1
+    bar_stays: bool = False
 
 
 @dataclass
@@ -535,6 +588,9 @@ class Config:
         until: `run_pipeline.py` ends after this step; recam stands for the control too.
         limit_images: use the first so many images of each split only.
         checkpoint: `evaluate.py` scores this model file instead of the run's.
+        reproduce: `run_pipeline.py` repeats the run in this folder with its own options, and compares.
+        reproduce_tolerance: by how much a figure may differ and be called equal, in its own units; default: not at all,
+            to the four decimals that results.json has.
     """
 
     run: str = "default"
@@ -545,6 +601,8 @@ class Config:
     until: str = "report"
     limit_images: int | None = None
     checkpoint: str | None = None
+    reproduce: str | None = None
+    reproduce_tolerance: float = 0.0
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
@@ -556,6 +614,7 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
 
 

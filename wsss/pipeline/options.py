@@ -13,7 +13,9 @@ from wsss.masks import BACKENDS, require_backend
 from wsss.metrics import ABSENT, VOID_POLICIES
 from wsss.models import NETWORKS
 from wsss.pipeline.architecture import check_architecture
+from wsss.pipeline.callbacks import PROFILERS
 from wsss.pipeline.config import AugmentConfig, Config
+from wsss.pipeline.loggers import require_trackers
 from wsss.pipeline.maps import STAGE_KINDS, TARGETS, WEIGHT_KINDS
 from wsss.pipeline.processes import num_gpus
 
@@ -40,6 +42,7 @@ CHOICES = {
     "trainer.batch": ("global", "per_device"),
     "trainer.lr_rule": ("none", "linear", "sqrt"),
     "trainer.precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
+    "trainer.profiler": PROFILERS,
 }
 STEPS = ("classifier", "recam", "masks.relations", "segmenter")
 AT_LEAST_ONE = (
@@ -54,6 +57,8 @@ AT_LEAST_ONE = (
         "masks.par.iterations",
         "trainer.threads",
         "trainer.val_every",
+        "callbacks.early_stopping.patience",
+        "callbacks.bar_every",
         "report.num_images",
         "cam.resize_long",
         "data.cache_long",
@@ -65,7 +70,8 @@ NOT_NEGATIVE = (
     *("segmenter.loss.class_balance", "segmenter.self_training.rounds", "segmenter.self_training.min_change"),
     *("masks.walk.exp_times", "masks.walk.background_power", "masks.par.place_weight"),
     *("cam.adv.steps", "cam.adv.weight"),
-    *("recam.sce_weight", "masks.fg_margin", "masks.bg_margin", "trainer.num_workers"),
+    *("recam.sce_weight", "masks.fg_margin", "masks.bg_margin", "trainer.num_workers", "reproduce_tolerance"),
+    *("callbacks.early_stopping.min_delta", "callbacks.model_summary"),
     *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
 )
 POSITIVE = (
@@ -130,6 +136,7 @@ def check_options(config: Config) -> None:
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
     require(config, "cam.adv.threshold", lambda share: 0 <= share < 1, "a share from 0, below 1")
     require(config, "run", lambda name: bool(name.strip()), "a name")
+    require_trackers(config.logger)
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
     require(config, "segmenter.ema_decay", lambda decay: 0 < decay < 1, "a number between 0 and 1")
     require(config, "segmenter.loss.hardest", lambda share: 0 < share <= 1, "a share above 0, up to 1")

@@ -166,7 +166,7 @@ def _fit(run: Run, step: Step, network: IRN | AffinityNet, labels: Path) -> None
         seed=run.config.seed,
     )
     task = RelationTask(network, radius=config.radius, **optimizer_options(config.optimizer))
-    fit(run.config, task, data, step.folder, epochs=config.epochs, guarded="masks.relations")
+    fit(run.config, task, data, step, epochs=config.epochs, guarded="masks.relations")
 
 
 @torch.inference_mode()

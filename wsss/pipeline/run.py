@@ -25,11 +25,14 @@ import yaml
 from joblib import cpu_count
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.loggers import Logger
 
 import wsss
 from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
+from wsss.pipeline.environment import code_state, files_fingerprint, record_environment
+from wsss.pipeline.loggers import end_loggers
 from wsss.pipeline.options import check_options
 from wsss.pipeline.processes import is_first, on_first
 from wsss.pipeline.step_lock import StepLock
@@ -230,7 +233,7 @@ class Run:
         ids = sorted({*self.train_ids, *self.val_ids})
         parts = [self.train_ids, self.val_ids, self.truth_ids]
         state = {
-            "files": _files_fingerprint(self.data, ids),
+            "files": files_fingerprint(self.data, ids),
             "splits": _hash(parts),
             "data": asdict(self.config.data),
         }
@@ -315,6 +318,15 @@ def open_run(folder: Path) -> Run:
     Raises:
         InputError: if the folder holds no run, or its options or data cannot be read any more.
     """
+    return Run(kept_config(folder))
+
+
+def kept_config(folder: Path) -> Config:
+    """The options of a run's newest step, wherever its folder lies now.
+
+    Raises:
+        InputError: if the folder holds no run, or its options cannot be read any more.
+    """
     folder = folder.resolve()
     path = folder / "config.yaml"
     if not path.is_file():
@@ -327,7 +339,7 @@ def open_run(folder: Path) -> Run:
         raise InputError(f"{path}: not the options of a run ({reason}); repair them, or run a step again") from None
     assert isinstance(config, Config)
     config.outputs, config.run = str(folder.parent), folder.name
-    return Run(config)
+    return config
 
 
 class Step:
@@ -342,6 +354,7 @@ class Step:
         folder: where its outputs go.
         figures: numbers for results.json.
         protocols: how each number came about.
+        loggers: of its training, told the figures when it ends.
     """
 
     def __init__(
@@ -357,6 +370,7 @@ class Step:
         self.figures: dict[str, float] = {}
         self.protocols: dict[str, Protocol] = {}
         self._lock = StepLock(Path(run.config.outputs), name, self.fingerprint)
+        self.loggers: list[Logger] = []
 
     @property
     def is_finished(self) -> bool:
@@ -444,6 +458,7 @@ class Step:
             except BaseException:
                 if is_first():
                     self._write("running", seconds=round(spent + time.monotonic() - start, 1))
+                    end_loggers(self.loggers, {}, is_done=False)
                 raise
             on_first(lambda: self._end(round(spent + time.monotonic() - start, 1)))
         finally:
@@ -466,6 +481,7 @@ class Step:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.run.save_config()
+        record_environment(self.run)
         self._write("running", seconds=spent)
         return spent
 
@@ -473,6 +489,7 @@ class Step:
         """Record the figures."""
         self._write("done", seconds=seconds)
         self.run.write_results()
+        end_loggers(self.loggers, self.figures, is_done=True)
         figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
         log.info("%s: done in %.0f s, %s (%s)", self.name, seconds, self.folder, figures or "no truth to score against")
 
@@ -513,6 +530,7 @@ class Step:
             "protocols": self.protocols,
             "seconds": seconds,
             "versions": _versions(),
+            "code": code_state(),
         }
         write_json(self.manifest_path, manifest)
 
@@ -572,21 +590,6 @@ def _json(content: object) -> str:
 
 def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _files_fingerprint(data: DataDescription, ids: Sequence[str]) -> str:
-    """Sizes and times of all files, so that a look at the data is repeated only when one has changed."""
-    paths = [path for i in ids for path in (data.image_path(i), data.mask_path(i), data.annotation_path(i))]
-    paths += [data.table_path, data.root / "classes.txt"]
-    states = [(str(p), s.st_size, s.st_mtime_ns) if (s := _stat(p)) else (str(p), 0, 0) for p in paths]
-    return _hash(states)
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
 
 
 def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:

@@ -1,6 +1,6 @@
 """The whole pipeline: every step in order, finished ones skipped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
@@ -11,20 +11,25 @@ from wsss.pipeline.run import Run
 from wsss.pipeline.self_training import train_segmenters
 from wsss.pipeline.train_classifier import train_classifier, train_classifiers
 
+STEPS: dict[str, Callable[[Run], object]] = {
+    "classifier": train_classifier,
+    "recam": train_classifiers,
+    "seeds": make_seeds,
+    "masks": make_masks,
+    "segmenter": train_segmenters,
+    "report": lambda run: on_first(lambda: make_report(run)),
+}
+
 
 def run_pipeline(run: Run) -> dict[str, float]:
     """Labels to val mIoU; returns the figures of results.json."""
-    steps: dict[str, Callable[[Run], object]] = {
-        "classifier": train_classifier,
-        "recam": train_classifiers,
-        "seeds": make_seeds,
-        "masks": make_masks,
-        "segmenter": train_segmenters,
-        "report": lambda run: on_first(lambda: make_report(run)),
-    }
-    wanted = list(steps)[: list(steps).index(run.config.until) + 1]
-    if "masks" in wanted:
+    return run_steps(run, list(STEPS)[: list(STEPS).index(run.config.until) + 1])
+
+
+def run_steps(run: Run, names: Sequence[str]) -> dict[str, float]:
+    """Some of `STEPS`, in order; returns the figures of results.json."""
+    if "masks" in names:
         require_crf(run.config.masks)  # now, rather than after an hour of training
-    for name in wanted:
-        steps[name](run)
+    for name in names:
+        STEPS[name](run)
     return on_first(run.write_results)

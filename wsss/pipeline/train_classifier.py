@@ -6,6 +6,7 @@ from typing import Any
 from wsss.data import ImageDataset, TrainValData, center_transform
 from wsss.errors import InputError
 from wsss.models import Classifier
+from wsss.pipeline.callbacks import stopping_settings
 from wsss.pipeline.config import AugmentConfig
 from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, save_classifier
 from wsss.pipeline.processes import in_turn, on_first
@@ -17,7 +18,8 @@ from wsss.tasks import ClassifierTask, ReCAMTask
 def classifier_step(run: Run) -> Step:
     """The step's identity: its options."""
     config = run.config
-    return run.step("classifier", {"backbone": asdict(config.backbone), "classifier": asdict(config.classifier)})
+    settings = {"backbone": asdict(config.backbone), "classifier": asdict(config.classifier)}
+    return run.step("classifier", settings | stopping_settings(config))
 
 
 def recam_step(run: Run, *, control: bool = False) -> Step:
@@ -26,7 +28,9 @@ def recam_step(run: Run, *, control: bool = False) -> Step:
     del settings["control"]
     if control:
         settings["sce_weight"] = 0.0
-    return run.step("control" if control else "recam", {"recam": settings}, ["classifier"])
+    return run.step(
+        "control" if control else "recam", {"recam": settings} | stopping_settings(run.config), ["classifier"]
+    )
 
 
 def train_classifier(run: Run) -> Step:
@@ -99,7 +103,7 @@ def _fit(
         seed=run.config.seed,
     )
     guarded = "classifier" if step.name == "classifier" else "recam"
-    trainer = fit(run.config, task, data, step.folder, epochs=epochs, guarded=guarded)
+    trainer = fit(run.config, task, data, step, epochs=epochs, guarded=guarded, figure="val/map")
     if "val/map" not in trainer.callback_metrics:  # an interrupted run had ended its last epoch
         trainer.validate(task, datamodule=data, verbose=False)
     on_first(lambda: save_classifier(run, step.folder / "model.pt", network))

@@ -24,6 +24,7 @@ from wsss.data import (
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, load_segmenter
+from wsss.pipeline.callbacks import stopping_settings
 from wsss.pipeline.guards import PredictionGuard, check_masks_teach, warn_of_collapse
 from wsss.pipeline.make_masks import describe_masks
 from wsss.pipeline.networks import new_segmenter, save_segmenter
@@ -95,7 +96,8 @@ def segmenter_step(run: Run, lesson: Lesson) -> Step:
         inputs.append("recam" if run.config.recam.enabled else "classifier")
     if run.config.segmenter.loss.confidence and "masks" in inputs:
         inputs.append(source_of_masks(run))
-    return run.step(lesson.step, {"backbone": asdict(run.config.backbone), "segmenter": settings}, inputs)
+    settings = {"backbone": asdict(run.config.backbone), "segmenter": settings}
+    return run.step(lesson.step, settings | stopping_settings(run.config), inputs)
 
 
 def train_segmenter(run: Run, lesson: Lesson) -> Step:
@@ -141,7 +143,7 @@ def training_protocol(run: Run, step: Step, lesson: Lesson) -> dict[str, object]
         split=run.config.data.train,
         images=len(lesson.ids),
         trained_on=lesson.trained_on,
-        epochs=run.config.segmenter.epochs,
+        epochs=int(step.figures.get(f"{step.name}/epochs", run.config.segmenter.epochs)),
         seed=run.config.seed,
         options=step.fingerprint,
         wsss=wsss.__version__,
@@ -211,11 +213,12 @@ def _fit(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson, cou
         run.config,
         task,
         data,
-        step.folder,
+        step,
         epochs=config.epochs,
         callbacks=[*average, PredictionGuard()],
         guarded="segmenter",
-        best="val/miou" if val_ids else None,
+        figure="val/miou" if val_ids else None,
+        keep_best=True,
     )
 
 

@@ -12,14 +12,13 @@ from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import FSDPStrategy
 from rich.console import Console
 from timm.layers import convert_sync_batchnorm
@@ -30,10 +29,15 @@ from torchvision.transforms import v2
 from wsss.data import train_transform
 from wsss.errors import InputError
 from wsss.models import Backbone
+from wsss.pipeline.callbacks import chosen_callbacks, make_profiler, progress_bar, stops_early
 from wsss.pipeline.config import AugmentConfig, Config, OptimizerConfig
 from wsss.pipeline.guards import LossGuard
+from wsss.pipeline.loggers import start_loggers
 from wsss.pipeline.processes import end_on_sigterm, on_first, place
 from wsss.tasks import make_optimizer
+
+if TYPE_CHECKING:
+    from wsss.pipeline.run import Step
 
 log = logging.getLogger(__name__)
 
@@ -68,34 +72,38 @@ def fit(
     config: Config,
     task: pl.LightningModule,
     data: pl.LightningDataModule,
-    folder: Path,
+    step: "Step",
     *,
     epochs: int,
     guarded: str,
     callbacks: Sequence[Callback] = (),
-    best: str | None = None,
+    figure: str | None = None,
+    keep_best: bool = False,
 ) -> pl.Trainer:
-    """Train, from the last epoch's checkpoint in `folder` where an interrupted run left one.
+    """Train, from the last epoch's checkpoint in the step's folder where an interrupted run left one.
 
     Args:
-        config: trainer and loggers.
+        config: trainer, loggers and callbacks.
         task: what is trained.
         data: its loaders.
-        folder: of the step.
-        epochs: how long.
+        step: what the training is of.
+        epochs: how long, unless it is stopped early.
         guarded: the task's group of options, for messages.
         callbacks: further ones.
-        best: a logged figure; the checkpoint of the epoch where it is highest is kept as best.ckpt.
+        figure: what the task logs on val, the higher the better; None: nothing.
+        keep_best: keep the checkpoint of the epoch where that is highest as best.ckpt.
 
     Raises:
-        InputError: if the loss diverges, or a checkpoint is damaged.
+        InputError: if the loss diverges, a checkpoint is damaged, or a logger cannot be had.
     """
+    folder = step.folder
     checkpoint = folder / "checkpoints" / "last.ckpt"
     is_begun = on_first(checkpoint.exists)
     if is_begun:
         if not zipfile.is_zipfile(checkpoint):
             raise InputError(f"{checkpoint}: damaged; delete it and run the step again")
         log.info("continuing from %s", checkpoint)
+    step.loggers = start_loggers(config, folder)
     here, is_sharded = place(), config.trainer.strategy == "fsdp" and place().world > 1
     if here.world > 1:
         pl.seed_everything(config.seed + here.rank, workers=True, verbose=False)  # augmentations of its own
@@ -106,11 +114,13 @@ def fit(
         config,
         strategy=_sharded(trained) if is_sharded else "ddp",
         max_epochs=epochs,
-        logger=_loggers(config, folder),
+        logger=step.loggers,
+        profiler=make_profiler(config, folder),
         callbacks=[
             *callbacks,
             LossGuard(guarded, attrgetter(f"{guarded}.optimizer.lr")(config), checkpoint.parent),
-            *_callbacks(config, checkpoint.parent, best),
+            *chosen_callbacks(config, figure),
+            *_callbacks(config, checkpoint.parent, figure if keep_best else None),
         ],
         num_sanity_val_steps=0,
         check_val_every_n_epoch=config.trainer.val_every,
@@ -120,6 +130,8 @@ def fit(
         trainer.fit(trained, datamodule=data, ckpt_path=str(checkpoint) if is_begun else None, weights_only=True)
     if is_sharded:
         task.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+    if stops_early(config):
+        step.add_figure(f"{step.name}/epochs", trainer.current_epoch, split=config.data.val, figure=figure)
     return trainer
 
 
@@ -171,6 +183,7 @@ def _trainer(
         precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there
         enable_progress_bar=show_progress(config),
         enable_model_summary=False,
+        deterministic="warn" if config.trainer.deterministic else None,
         **options,
     )
 
@@ -213,10 +226,13 @@ def autocast(config: Config) -> torch.autocast:
 
 
 def prepare(config: Config) -> None:
-    """Seed everything and set threads and memory, at the start of each step."""
+    """Seed everything and set threads, memory and determinism, at the start of each step."""
     keep_freed_memory()
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
+    torch.use_deterministic_algorithms(config.trainer.deterministic, warn_only=True)
+    if config.trainer.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     pl.seed_everything(config.seed, workers=True, verbose=False)
 
 
@@ -265,19 +281,7 @@ def _callbacks(config: Config, checkpoints: Path, best: str | None) -> list[Call
 
 
 def _progress_bar(config: Config) -> list[Callback]:
-    return [RichProgressBar()] if show_progress(config) else []
-
-
-def _loggers(config: Config, folder: Path) -> list[Logger]:
-    loggers: list[Logger] = []
-    if config.logger.csv:
-        loggers.append(CSVLogger(folder, name="metrics"))
-    if config.logger.tensorboard:
-        try:
-            loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
-        except ModuleNotFoundError:
-            raise InputError("logger.tensorboard=true needs `pip install tensorboard`; or choose logger=csv") from None
-    return loggers
+    return [progress_bar(config)] if show_progress(config) else []
 
 
 def num_workers(config: Config) -> int:
