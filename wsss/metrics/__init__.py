@@ -3,14 +3,31 @@ from wsss.metrics.boundary import BOUNDARY, boundary_counts, boundary_iou
 from wsss.metrics.confusion import ABSENT, IoU, confusion_matrix, iou
 from wsss.metrics.scores import VOID_POLICIES, Scores, scores
 from wsss.metrics.sweep import Sweep, ThresholdCounter, threshold_sweep
+from wsss.metrics.wsol import (
+    FRACTION,
+    IOUS,
+    Components,
+    Localization,
+    LocalizationCounter,
+    PixelCounter,
+    box_from_map,
+    box_iou,
+    components_from_map,
+)
 
 __all__ = [
     "ABSENT",
     "BOUNDARY",
+    "FRACTION",
+    "IOUS",
     "VOID_POLICIES",
     "Activation",
+    "Components",
     "ErrorSplit",
     "IoU",
+    "Localization",
+    "LocalizationCounter",
+    "PixelCounter",
     "Scores",
     "Sweep",
     "ThresholdCounter",
@@ -18,6 +35,9 @@ __all__ = [
     "agreement",
     "boundary_counts",
     "boundary_iou",
+    "box_from_map",
+    "box_iou",
+    "components_from_map",
     "confusion_matrix",
     "error_split",
     "iou",
