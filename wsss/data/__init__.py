@@ -1,3 +1,4 @@
+from wsss.data.boxes import Boxes, boxes_in_mask, boxes_in_xml
 from wsss.data.cache import ImageCache
 from wsss.data.checks import Finding, ImageFacts, Survey, check_mask, check_masks, count_labels, survey
 from wsss.data.datamodule import TrainValData, size_loader
@@ -15,6 +16,7 @@ from wsss.photographs import image_size, read_image
 __all__ = [
     "VOC_CLASSES",
     "VOID",
+    "Boxes",
     "DataDescription",
     "Finding",
     "ImageCache",
@@ -23,6 +25,8 @@ __all__ = [
     "Sample",
     "Survey",
     "TrainValData",
+    "boxes_in_mask",
+    "boxes_in_xml",
     "center_transform",
     "check_label_values",
     "check_mask",

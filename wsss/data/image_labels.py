@@ -29,7 +29,7 @@ def read_labels(description: DataDescription, image_id: str) -> list[int]:
         return _from_mask(description, image_id)
     if description.labels == "xml":
         path = description.annotation_path(image_id)
-        names: Collection[str] = _names_in_xml(path)
+        names: Collection[str] = {name for name, _ in objects_in_xml(path)}
     elif description.labels == "folders":
         path = description.image_path(image_id)
         names = {folder_class(image_id) or ""}
@@ -51,11 +51,15 @@ def _from_mask(description: DataDescription, image_id: str) -> list[int]:
     return [int(value) - 1 for value in values[enough] if 0 < value < VOID]
 
 
-def _names_in_xml(path: Path) -> set[str]:
+def objects_in_xml(path: Path) -> list[tuple[str, ElementTree.Element]]:
+    """The objects of a VOC annotation, each with its class's name.
+
+    Raises:
+        InputError: if the file is missing or broken.
+    """
     try:
-        return {
-            class_name(obj.findtext("name", "").strip()) for obj in ElementTree.parse(path).getroot().iter("object")
-        }
+        objects = ElementTree.parse(path).getroot().iter("object")
+        return [(class_name(obj.findtext("name", "").strip()), obj) for obj in objects]
     except FileNotFoundError:
         remedy = "add it, or read labels from the masks by data.labels=masks"
         raise InputError(f"{path}: no such annotation; {remedy}") from None
