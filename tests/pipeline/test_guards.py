@@ -76,7 +76,8 @@ def test_a_loss_that_leaves_is_named_with_the_epoch_that_is_kept(
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best.ckpt").touch()
     guard = LossGuard("recam", 0.5, tmp_path / "checkpoints")
-    trainer = SimpleNamespace(is_last_batch=True, current_epoch=4, global_step=77)
+    alone = SimpleNamespace(reduce=lambda loss, reduce_op: loss)
+    trainer = SimpleNamespace(is_last_batch=True, current_epoch=4, global_step=77, strategy=alone)
     guard.on_train_batch_end(trainer, None, {"loss": torch.tensor(losses[0])}, None, 0)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=rf"recam: the loss {says} in epoch 5, step 77.*best\.pt"):
         guard.on_train_batch_end(trainer, None, {"loss": torch.tensor(losses[1])}, None, 1)  # type: ignore[arg-type]
