@@ -198,6 +198,8 @@ def test_a_search_tries_settings_and_prunes_by_the_seeds(
     jobs = json.loads((tmp_path / "search" / "sweep.json").read_text())["jobs"]
     assert all(job["state"] == "done" for job in jobs)
     assert any(job["reason"] == "pruned" for job in jobs) == ("pruned, seeds" in printed)
+    crf = [job["run"] for job in jobs if "cam.scales" in job["run"]]
+    assert len({*crf}) == len(crf) == 8  # the second start has drawn others than the first
     finished = [job for job in jobs if (tmp_path / "search" / job["run"] / "masks").exists()]
     assert 2 <= len(finished) <= len(jobs)
 
@@ -212,6 +214,9 @@ def test_a_search_without_truth_or_space_is_refused(tmp_path: Path, monkeypatch:
     common = ["-m", "hparams_search=recam", *TINY, f"outputs={tmp_path}", f"data.root={root}"]
     run_script(monkeypatch, *common)
     assert "no true masks" in errors[0]
+    data = f"data.root={source}"
+    run_script(monkeypatch, *common, data, "until=seeds")
+    assert "objective=masks/miou: until=seeds ends before it" in errors[1]
     assert not list(tmp_path.glob("*/*/*.pt"))
 
 

@@ -3,6 +3,7 @@
 A trial is two jobs of one run: down to the seeds, and, unless their mIoU is below the median, on from there.
 """
 
+import hashlib
 import json
 import logging
 import shlex
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import OmegaConf, open_dict
 
@@ -48,7 +50,7 @@ class Search:
         arguments: the command line's, for the record.
 
     Raises:
-        InputError: if Optuna is missing, there is nothing to search, or no truth to judge by.
+        InputError: if Optuna is missing, there is nothing to search, no truth to judge by, or no figure of that name.
     """
 
     def __init__(
@@ -68,18 +70,32 @@ class Search:
             raise InputError("hparams_search: no true masks of the train split, which judge the trials")
         self.folder = Path(options.outputs) / options.run
         self.until = options.until
+        _check_objective(config.objective, self.until)
         self.at_once = max(sweep.jobs_at_once, 1)
         self.tried: list[Job] = []
 
     def run(self) -> tuple[Path, list[str]]:
-        """Try settings until there are enough; the search's folder, and a line for each trial that failed."""
-        study = self._study()
-        self._resume(study)
-        while (left := self.config.trials - len(_ended(study))) > 0:
-            batch = [self._ask(study) for _ in range(min(left, self.at_once))]
-            self._try(study, batch)
-        self._tell_best(study)
-        return self.folder, gather(self.folder, self.arguments, self.tried)
+        """Try settings until there are enough; the search's folder, and a line for each trial that failed.
+
+        Raises:
+            InputError: if another process is at it.
+        """
+        lock = FileLock(self.folder / f"{STUDY}.lock")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"{self.folder}: another process searches here; wait for it, or name another run"
+            ) from None
+        with lock:
+            study = self._study()
+            self._resume(study)
+            while (left := self.config.trials - len(_ended(study))) > 0:
+                batch = [self._ask(study) for _ in range(min(left, self.at_once))]
+                self._try(study, batch)
+            self._tell_best(study)
+            return self.folder, gather(self.folder, self.arguments, self.tried)
 
     def _study(self) -> "Study":
         try:
@@ -89,15 +105,21 @@ class Search:
         except ModuleNotFoundError:
             raise InputError('hparams_search needs Optuna: pip install "wsss[sweep]"') from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(self.folder / STUDY))),
-            study_name=self.config.objective,
-            sampler=optuna.samplers.TPESampler(seed=self.config.seed),
+            study_name=self._name(),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=self.config.unpruned),
             direction="maximize",
             load_if_exists=True,
         )
+        # Not drawn anew after an interruption: the first settings would come twice.
+        study.sampler = optuna.samplers.TPESampler(seed=self.config.seed + len(study.get_trials(deepcopy=False)))
+        return study
+
+    def _name(self) -> str:
+        """Of the study: a search with other options, or elsewhere, is another."""
+        asked = [sorted(self.fixed), self.until, {name: str(where) for name, where in self.space.items()}]
+        return f"{self.config.objective} {hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]}"
 
     def _resume(self, study: "Study") -> None:
         """Take up trials that an earlier start has left, whose finished steps are there; list those that ended."""
@@ -123,7 +145,7 @@ class Search:
     def _try(self, study: "Study", batch: Sequence[Tried]) -> None:
         from optuna.trial import TrialState
 
-        to_seeds = self.until == "seeds" or self.config.objective.startswith("seeds/")
+        to_seeds = self.config.objective.startswith("seeds/")
         self._launch([_until_seeds(one.job) for one in batch])
         going_on = []
         for one in batch:
@@ -131,7 +153,8 @@ class Search:
             if INTERMEDIATE not in figures:
                 self._end(study, one, TrialState.FAIL)
             elif to_seeds:
-                self._end(study, one, TrialState.COMPLETE, figures.get(self.config.objective, figures[INTERMEDIATE]))
+                value = figures.get(self.config.objective)
+                self._end(study, one, TrialState.FAIL if value is None else TrialState.COMPLETE, value)
             else:
                 one.trial.report(figures[INTERMEDIATE], step=0)
                 going_on.append(one)
@@ -159,8 +182,22 @@ class Search:
     def _tell_best(self, study: "Study") -> None:
         if not any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
             return
-        best = shlex.join(_overrides(study.best_params))
+        best = shlex.join([*self.fixed, *_overrides(study.best_params)])
         log.info("best %s of %d trials %.2f: %s", self.config.objective, len(study.trials), study.best_value, best)
+
+
+def _check_objective(objective: str, until: str) -> None:
+    """Refuse a figure that the trials' last step does not bring.
+
+    Raises:
+        InputError: naming both.
+    """
+    step = {"seeds": "seeds", "masks": "masks", "segmenter": "segmenter"}.get(objective.partition("/")[0])
+    steps = ("classifier", "recam", "seeds", "masks", "segmenter", "report")
+    if step is None:
+        raise InputError(f"hydra.sweeper.search.objective={objective}: expected a figure of seeds, masks or segmenter")
+    if steps.index(until) < steps.index(step):
+        raise InputError(f"hydra.sweeper.search.objective={objective}: until={until} ends before it; pass until={step}")
 
 
 def distribution(override: Override) -> "BaseDistribution":
