@@ -200,7 +200,7 @@ def test_the_disk_that_is_asked_for_is_what_the_arrays_take(first: Run) -> None:
     for path in (first.folder / "maps").rglob("*.npz"):
         with np.load(path, allow_pickle=False) as file:
             taken += sum(file[name].nbytes for name in file if name not in ("classes", "size"))
-    assert exported_bytes(first, drawing.original_sizes(first)) == taken
+    assert exported_bytes(first, drawing.original_sizes(first, first.train_ids)) == taken
 
 
 def test_too_small_a_disk_is_refused_before_anything_is_drawn(

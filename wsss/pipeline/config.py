@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from wsss.errors import InputError
 from wsss.masks import CRFParams
-from wsss.metrics import BOUNDARY
+from wsss.metrics import BOUNDARY, PERCENTILES
 from wsss.models.weights import first_line
 
 
@@ -180,7 +180,7 @@ class CamConfig:
         grad_cam_pp_eps: see `wsss.cam.grad_cam_pp`.
         adv: climb before the maps are drawn, whatever their kinds.
         batch_size: images of one size that go through the network together.
-        limit_images: draw the first so many train images only, to try a slow kind; masks need all.
+        limit_images: draw the first so many images of a split only, to try a slow kind; masks need all.
         thresholds: number of background thresholds of the sweep, evenly spaced over [0, 1).
     """
 
@@ -463,6 +463,52 @@ class EvaluationConfig:
 
 
 @dataclass
+class LocalizationConfig:
+    """How well maps find their objects, for `localize.py`; docs/localisation.md has the conventions.
+
+    Attributes:
+        split: images whose maps are looked at: train, those of the seeds that are scored, or val, whose maps are drawn.
+        kinds: kinds of map; default: all that are drawn, and `seed`, their average.
+        boxes: where true boxes come from: xml (VOC's annotations), masks (their connected parts), or a folder of
+            annotations `<id>.xml` as ImageNet's, which count pixels from 0; auto: xml where there are such, else masks.
+        fractions: number of fractions of the maximum that boxes are cut at, evenly spaced over [0, 1).
+        connectivity: 8, or 4, where pixels that touch at a corner are not connected.
+        network: what classifies whole images and what is within boxes: classifier, recam or control; default: recam
+            where the run has it, else classifier.
+    """
+
+    split: str = "train"
+    kinds: list[str] | None = None
+    boxes: str = "auto"
+    fractions: int = 100
+    connectivity: int = 8
+    network: str | None = None
+
+
+@dataclass
+class FaithfulnessConfig:
+    """How far maps tell what a classifier looks at, for `faithfulness.py`; see `wsss.metrics.faithfulness`.
+
+    Attributes:
+        split: see `LocalizationConfig`.
+        kinds: see `LocalizationConfig`.
+        network: the classifier whose answers are compared, see `LocalizationConfig`.
+        limit_images: of the split, the first so many.
+        batch_size: images that go through the network together.
+        steps: of the curves of deletion and insertion.
+        percentiles: of the pixels, which ROAD imputes.
+    """
+
+    split: str = "train"
+    kinds: list[str] | None = None
+    network: str | None = None
+    limit_images: int | None = 50
+    batch_size: int = 16
+    steps: int = 20
+    percentiles: list[float] = field(default_factory=lambda: list(map(float, PERCENTILES)))
+
+
+@dataclass
 class TrainerConfig:
     """Hardware and loops; none of it changes what is computed, so none of it makes a finished step stale.
 
@@ -612,6 +658,8 @@ class Config:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    localization: LocalizationConfig = field(default_factory=LocalizationConfig)
+    faithfulness: FaithfulnessConfig = field(default_factory=FaithfulnessConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -48,6 +48,11 @@ def seed_ids(run: Run) -> list[str]:
     return run.train_ids[: run.config.cam.limit_images]
 
 
+def val_map_ids(run: Run) -> list[str]:
+    """Val images that get maps where a step asks for them: as many at most as get seeds of the train images."""
+    return run.val_ids[: run.config.cam.limit_images]
+
+
 def seed_kinds(run: Run) -> list[str]:
     """Kinds whose average is the seed; without a ReCAM network its kinds fall out, and CAM stands in."""
     kinds = [k for k in run.config.cam.seed if run.config.recam.enabled or k not in RECAM_KINDS]
@@ -74,12 +79,18 @@ def drawn_kinds(run: Run) -> list[str]:
     return [kind for kinds in kinds_by_network(run).values() for kind in kinds]
 
 
-def draw_images(run: Run, step: Step, sizes: Sizes, drawing: Drawing) -> None:
-    """Have every network draw the images it has no files of yet; where all ran, their seconds an image are a figure."""
+def draw_images(run: Run, sizes: Sizes, drawing: Drawing) -> float | None:
+    """Have every network draw the images it has no files of yet; seconds an image, None unless all networks ran."""
     spent = [_draw(run, network, kinds, sizes, drawing) for network, kinds in kinds_by_network(run).items()]
-    if all(seconds is not None for seconds in spent):
+    known = [seconds for seconds in spent if seconds is not None]
+    return sum(known) if len(known) == len(spent) else None
+
+
+def add_seconds(run: Run, step: Step, seconds: float | None) -> None:
+    """Make seconds an image a figure, where they are known."""
+    if seconds is not None:
         drawn = {"split": run.config.data.train, "images": len(seed_ids(run)), "crf": "none"}
-        step.add_figure("seeds/seconds_per_image", sum(s for s in spent if s is not None), **drawn)
+        step.add_figure("seeds/seconds_per_image", seconds, **drawn)
 
 
 def _draw(run: Run, network_name: str, kinds: Sequence[str], sizes: Sizes, drawing: Drawing) -> float | None:
@@ -88,13 +99,11 @@ def _draw(run: Run, network_name: str, kinds: Sequence[str], sizes: Sizes, drawi
     folders = drawing.folders(kinds)
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    missing = on_first(lambda: _missing(run, folders.values()))
+    missing = on_first(lambda: _missing(sizes, folders.values()))
     if not missing:
         return None
-    rows = dict(zip(run.train_ids, run.train_labels, strict=True))
-    dataset = ImageDataset(
-        run.data, missing, torch.stack([rows[i] for i in missing]), transform=eval_transform(config.cam.resize_long)
-    )
+    labels = torch.stack([*labels_of(run, missing).values()])
+    dataset = ImageDataset(run.data, missing, labels, transform=eval_transform(config.cam.resize_long))
     network = load_classifier(run.folder / network_name / "model.pt").eval().requires_grad_(False)
     _check_stages(network, config.cam)
     network.backbone = fold_batch_norm(network.backbone, torch.rand(1, 3, 64, 64))
@@ -111,8 +120,8 @@ def _draw(run: Run, network_name: str, kinds: Sequence[str], sizes: Sizes, drawi
     return (time.monotonic() - start) / len(missing)
 
 
-def _missing(run: Run, folders: Iterable[Path]) -> list[str]:
-    return [i for i in seed_ids(run) if not all((folder / f"{i}.npz").exists() for folder in folders)]
+def _missing(ids: Iterable[str], folders: Collection[Path]) -> list[str]:
+    return [i for i in ids if not all((folder / f"{i}.npz").exists() for folder in folders)]
 
 
 def _check_stages(network: Classifier, config: CamConfig) -> None:
@@ -138,13 +147,22 @@ def seed_bytes(run: Run, sizes: Sizes) -> float:
     num_kinds = len(kept_kinds(drawn_kinds(run), run.config.cam)) + 1  # and their average
     longest = run.config.cam.resize_long
     cells = {i: prod(strided_size(resized(size, longest))) for i, size in sizes.items()}
-    present = num_present(run)
+    present = num_present(run, sizes)
     return 2 * num_kinds * sum(present[i] * cells[i] for i in sizes)  # float16
 
 
-def num_present(run: Run) -> dict[str, int]:
-    """Classes of each train image."""
-    return dict(zip(run.train_ids, run.train_labels.int().sum(dim=1).tolist(), strict=True))
+def num_present(run: Run, ids: Iterable[str]) -> dict[str, int]:
+    """How many classes each image has."""
+    return {image_id: int(labels.sum()) for image_id, labels in labels_of(run, ids).items()}
+
+
+def labels_of(run: Run, ids: Iterable[str]) -> dict[str, Tensor]:
+    """Image-level labels (N,) of train or val images."""
+    ids = list(ids)
+    rows = dict(zip(run.train_ids, run.train_labels, strict=True))
+    if not {*ids} <= {*rows}:
+        rows |= dict(zip(run.val_ids, run.val_labels, strict=True))
+    return {image_id: rows[image_id] for image_id in ids}
 
 
 def resized(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
@@ -153,10 +171,10 @@ def resized(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
 
-def original_sizes(run: Run) -> Sizes:
-    """Height and width of the images that get seeds, from their headers."""
+def original_sizes(run: Run, ids: Iterable[str]) -> Sizes:
+    """Height and width of images, from their headers."""
     sizes = {}
-    for image_id in seed_ids(run):
+    for image_id in ids:
         width, height = image_size(run.data.image_path(image_id))
         sizes[image_id] = (height, width)
     return sizes

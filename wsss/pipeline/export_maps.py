@@ -18,6 +18,7 @@ from wsss.pipeline.config import CamConfig
 from wsss.pipeline.drawing import (
     Drawing,
     Sizes,
+    add_seconds,
     check_disk,
     draw_images,
     drawn_kinds,
@@ -57,7 +58,7 @@ def export_maps(run: Run) -> Step:
         return step
     run.check_data()
     prepare(run.config)
-    sizes = original_sizes(run)
+    sizes = original_sizes(run, seed_ids(run))
 
     def draw(
         network: Classifier, images: Tensor, present: Sequence[Sequence[int]], kinds: Sequence[str]
@@ -68,7 +69,7 @@ def export_maps(run: Run) -> Step:
     with step.working():
         needed = exported_bytes(run, sizes) + seed_bytes(run, sizes)
         on_first(lambda: check_disk(step, "maps and seeds", needed, len(sizes)))
-        draw_images(run, step, sizes, drawing)
+        add_seconds(run, step, draw_images(run, sizes, drawing))
     return step
 
 
@@ -147,7 +148,7 @@ def exported_bytes(run: Run, sizes: Sizes) -> float:
     num_stage_kinds = sum(kind in STAGE_KINDS for kind in kinds)
     backbone = load_classifier(run.folder / next(iter(kinds_by_network(run))) / "model.pt").backbone
     strides = [stride for stage, stride in backbone.strides.items() if stage in (config.drawn_stages or ())]
-    present = num_present(run)
+    present = num_present(run, sizes)
     cells = 0
     for image_id, size in sizes.items():
         seen = resized(size, config.resize_long)

@@ -1,9 +1,10 @@
 """Step `seeds`: localisation maps of the train images' present classes, one small file an image, and their scores."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from wsss.models import Classifier
 from wsss.pipeline.drawing import (
     Drawing,
     Sizes,
+    add_seconds,
     check_disk,
     draw_images,
     drawn_kinds,
@@ -25,6 +27,7 @@ from wsss.pipeline.drawing import (
     seed_bytes,
     seed_ids,
     seed_kinds,
+    val_map_ids,
 )
 from wsss.pipeline.export_maps import export_maps, fuse_exported
 from wsss.pipeline.maps import STAGE_KINDS, draw_maps, kept_kinds
@@ -37,12 +40,8 @@ from wsss.seeds import load_seeds, resize_maps, save_seeds
 
 def seeds_step(run: Run) -> Step:
     """The step's identity: its options and the networks, or the maps they have drawn."""
-    settings = asdict(run.config.cam)
-    del settings["batch_size"], settings["drawn_stages"]
-    folders = ["", *(f"maps/{kind}/" for kind in kept_kinds(drawn_kinds(run), run.config.cam))]
-    return run.step(
-        "seeds", {"cam": settings}, _inputs(run), [f"{folder}{i}.npz" for folder in folders for i in seed_ids(run)]
-    )
+    inputs = _networks(run) if run.config.cam.drawn_stages is None else ["maps"]
+    return run.step("seeds", {"cam": _settings(run)}, inputs, _files(run, seed_ids(run)))
 
 
 def make_seeds(run: Run) -> Step:
@@ -55,19 +54,34 @@ def make_seeds(run: Run) -> Step:
         return step
     run.check_data()
     prepare(run.config)
-    sizes = original_sizes(run)
+    sizes = original_sizes(run, seed_ids(run))
     with step.working():
         on_first(lambda: check_disk(step, "seeds", seed_bytes(run, sizes), len(sizes)))
         if is_exported:
             on_first(lambda: fuse_exported(run, step.folder / "maps"))
         else:
-            _draw(run, step, sizes)
+            add_seconds(run, step, _draw(run, step, sizes))
         on_first(lambda: _average_and_score(run, step))
     return step
 
 
+def make_val_maps(run: Run) -> Step:
+    """Step `val_maps`: maps of the val images, every kind and their average, drawn and kept as the seeds are."""
+    step = run.step("val_maps", {"cam": _settings(run)}, _networks(run), _files(run, val_map_ids(run)))
+    if step.skip():
+        return step
+    run.check_data()
+    prepare(run.config)
+    sizes = original_sizes(run, val_map_ids(run))
+    with step.working():
+        on_first(lambda: check_disk(step, "maps of val", seed_bytes(run, sizes), len(sizes)))
+        _draw(run, step, sizes)
+        on_first(lambda: _average(run, step, sizes))
+    return step
+
+
 def _average_and_score(run: Run, step: Step) -> None:
-    _average(run, step)
+    _average(run, step, seed_ids(run))
     threshold = seed_threshold(run, step.folder)
     if run.has_train_truth:
         _score(run, step, threshold)
@@ -93,9 +107,18 @@ def seed_threshold(run: Run, folder: Path) -> float:
     return dataset_threshold(seeds.maps.max(axis=0) for seeds in map(load_seeds, paths) if len(seeds.classes))
 
 
-def _inputs(run: Run) -> list[str]:
-    if run.config.cam.drawn_stages is not None:
-        return ["maps"]
+def _settings(run: Run) -> dict[str, Any]:
+    settings = asdict(run.config.cam)
+    del settings["batch_size"], settings["drawn_stages"]
+    return settings
+
+
+def _files(run: Run, ids: Sequence[str]) -> list[str]:
+    folders = ["", *(f"maps/{kind}/" for kind in kept_kinds(drawn_kinds(run), run.config.cam))]
+    return [f"{folder}{image_id}.npz" for folder in folders for image_id in ids]
+
+
+def _networks(run: Run) -> list[str]:
     recam = run.config.recam
     return [
         "classifier",
@@ -104,8 +127,8 @@ def _inputs(run: Run) -> list[str]:
     ]
 
 
-def _draw(run: Run, step: Step, sizes: Sizes) -> None:
-    """Draw `maps/<kind>/<id>.npz`, fused."""
+def _draw(run: Run, step: Step, sizes: Sizes) -> float | None:
+    """Draw `maps/<kind>/<id>.npz`, fused; seconds an image, see `draw_images`."""
     config = run.config.cam
 
     def draw(
@@ -116,12 +139,12 @@ def _draw(run: Run, step: Step, sizes: Sizes) -> None:
     def folders(kinds: Sequence[str]) -> dict[str, Path]:
         return {kind: step.folder / "maps" / kind for kind in kept_kinds(kinds, config)}
 
-    draw_images(run, step, sizes, Drawing(draw, save_seeds, folders))
+    return draw_images(run, sizes, Drawing(draw, save_seeds, folders))
 
 
-def _average(run: Run, step: Step) -> None:
+def _average(run: Run, step: Step, ids: Iterable[str]) -> None:
     """The seed: mean of its kinds' normalised maps, divided by its maximum again."""
-    for image_id in seed_ids(run):
+    for image_id in ids:
         kinds = [load_seeds(step.folder / "maps" / kind / f"{image_id}.npz") for kind in seed_kinds(run)]
         mean = torch.from_numpy(np.mean([seeds.maps for seeds in kinds], axis=0))
         save_seeds(step.folder / f"{image_id}.npz", normalize(mean), kinds[0].classes.tolist(), kinds[0].size)

@@ -11,6 +11,7 @@ from wsss.data.description import LABEL_SOURCES
 from wsss.errors import InputError
 from wsss.masks import BACKENDS, require_backend
 from wsss.metrics import ABSENT, VOID_POLICIES
+from wsss.metrics.wsol import LATER
 from wsss.models import NETWORKS
 from wsss.pipeline.architecture import check_architecture
 from wsss.pipeline.callbacks import PROFILERS
@@ -21,6 +22,7 @@ from wsss.pipeline.processes import num_gpus
 
 SEED_KINDS = (*WEIGHT_KINDS, *STAGE_KINDS)
 STAGES = tuple(f"stage{i}" for i in range(1, 6))
+CLASSIFIERS = ("classifier", "recam", "control")
 CHOICES = {
     "data.labels": ("auto", *LABEL_SOURCES),
     "classifier.pooling": ("gap", "gmp"),
@@ -32,6 +34,10 @@ CHOICES = {
     "until": ("classifier", "recam", "seeds", "masks", "segmenter", "report"),
     "cam.target": tuple(TARGETS),
     "masks.kind": ("crf", "confident", "graphcut", "threshold"),
+    "localization.split": ("train", "val"),
+    "localization.network": CLASSIFIERS,
+    "faithfulness.split": ("train", "val"),
+    "faithfulness.network": CLASSIFIERS,
     "masks.refine": ("none", "irn", "psa", "par"),
     "masks.relations.optimizer.name": ("sgd", "adamw"),
     "masks.crf.backend": BACKENDS,
@@ -60,6 +66,10 @@ AT_LEAST_ONE = (
         "callbacks.early_stopping.patience",
         "callbacks.bar_every",
         "report.num_images",
+        "localization.fractions",
+        "faithfulness.limit_images",
+        "faithfulness.batch_size",
+        "faithfulness.steps",
         "cam.resize_long",
         "data.cache_long",
         "segmenter.eval_resize_long",
@@ -91,9 +101,12 @@ LISTS_OF_STAGES = (
 )
 SOME_POSITIVE = (
     *("cam.scales", "cam.layer_scales", "segmenter.atrous_rates", "segmenter.self_training.scales"),
-    *("masks.walk.scales", "masks.par.dilations"),
+    *("masks.walk.scales", "masks.par.dilations", "faithfulness.percentiles"),
 )
-NOT_EMPTY = ("cam.seed", "cam.stages", "cam.drawn_stages", *SOME_POSITIVE)
+NOT_EMPTY = (
+    *("cam.seed", "cam.stages", "cam.drawn_stages", "localization.kinds", "faithfulness.kinds"),
+    *SOME_POSITIVE,
+)
 ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
 
@@ -135,6 +148,8 @@ def check_options(config: Config) -> None:
         require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
     require(config, "cam.adv.threshold", lambda share: 0 <= share < 1, "a share from 0, below 1")
+    require(config, "localization.connectivity", lambda value: value in LATER, "4 or 8")
+    require(config, "faithfulness.percentiles", lambda values: max(values) <= 100, "numbers of percent")
     require(config, "run", lambda name: bool(name.strip()), "a name")
     require_trackers(config.logger)
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")

@@ -27,7 +27,7 @@ from wsss.masks import (
 from wsss.models import IRN, AffinityNet
 from wsss.models.files import backbone_of, read_model, save_model
 from wsss.pipeline.config import MasksConfig, WalkConfig
-from wsss.pipeline.drawing import original_sizes, resized
+from wsss.pipeline.drawing import original_sizes, resized, seed_ids
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold, sweep_seeds
 from wsss.pipeline.mask_maker import CRF_KINDS, crf_settings, engine, mask_maker, write_masks
 from wsss.pipeline.networks import trained_backbone
@@ -204,7 +204,7 @@ def _refine(run: Run, step: Step) -> None:
 def _tell_memory(run: Run, stride: int) -> None:
     """Say what the largest walk takes, before the first."""
     walk, longest = run.config.masks.walk, run.config.cam.resize_long
-    sizes = [resized(size, longest) for size in original_sizes(run).values()]
+    sizes = [resized(size, longest) for size in original_sizes(run, seed_ids(run)).values()]
     grids = [[ceil(side / stride) for side in size] for size in sizes]
     most = max(walk_bytes(grid, walk.radius) for grid in grids) / 2**20
     if most > walk.budget:

@@ -89,6 +89,16 @@ def class_heatmap_overlay(
     return _to_uint8((1 - weight) * base + weight * colors)
 
 
+def with_boxes(image: RGB, boxes: Sequence[Sequence[int]] | NDArray[np.integer], color: Sequence[int]) -> RGB:
+    """Draw boxes x0, y0, x1, y1, their ends exclusive, into a picture; lines lie inside them."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    width = max(max(picture.size) // 100, 1)
+    for x0, y0, x1, y1 in np.asarray(boxes).reshape(-1, 4).tolist():
+        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=tuple(color), width=width)
+    return np.array(picture)
+
+
 def label_overlay(image: RGB, labels: NDArray[np.uint8], *, alpha: float = 0.6) -> RGB:
     """Lay a label map over a photograph in VOC's colours, regions outlined.
 
