@@ -137,6 +137,24 @@ def chain_bars(results: Mapping[str, float]) -> Figure:
     return figure
 
 
+def stage_spread(quartiles: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw how much gradients vary from cell to cell in each stage, see `wsss.metrics.relative_variance`.
+
+    Args:
+        quartiles: stage, shallow to deep -> lower quartile, median and upper quartile over channels.
+    """
+    figure, axes = plain_axes(4.2, 3.0)
+    low, median, high = np.nan_to_num(np.array([*quartiles.values()], np.float64).reshape(-1, 3).T, posinf=1e9)
+    places = np.arange(len(quartiles))
+    axes.vlines(places, low, high, color=SERIES[0], linewidth=7, alpha=0.35)
+    axes.plot(places, median, color=SERIES[0], marker="o", linewidth=1.2)
+    axes.set_yscale("symlog", linthresh=0.1)  # in the last stage of a pooled network it is 0
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(places, [*quartiles], parse_math=False)
+    axes.set_ylabel("gradient: variance / mean²")
+    return figure
+
+
 def confusion_heatmap(confusion: NDArray[np.integer], labels: Sequence[str], *, caption: str = "") -> Figure:
     """Draw how the pixels of each true label are shared out among the predicted ones.
 

@@ -1,0 +1,24 @@
+"""Measure how far a run's maps tell what its classifier looks at: every kind side by side, on the same images.
+
+Writes outputs/<run>/faithfulness/<split>/: scores.csv, road.csv, scores.json, gradient_variance.csv and its plot.
+
+Examples:
+    python scripts/faithfulness.py run=mine
+    python scripts/faithfulness.py run=mine faithfulness.split=val faithfulness.limit_images=200
+    python scripts/faithfulness.py run=mine "faithfulness.kinds=[cam,layer_cam]" faithfulness.network=classifier
+"""
+
+from omegaconf import DictConfig
+
+from wsss.pipeline.cli import run_script, script
+from wsss.pipeline.faithfulness import faithfulness
+
+
+@script()
+def main(options: DictConfig) -> None:
+    """Figures of maps."""
+    run_script(options, faithfulness)
+
+
+if __name__ == "__main__":
+    main()
