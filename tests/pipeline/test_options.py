@@ -26,6 +26,8 @@ REFUSED = [
     *("cam.seed=[control]", "segmenter.skip_stage=stage6", "segmenter.atrous_rates=[0]", "run=' '"),
     *("segmenter.multi_scale_inputs=[0]", "segmenter.optimizer.bias_lr_factor=0", "segmenter.encoder=resnet34"),
     *("inference.scales=[]", "inference.scales=[0]", "inference.window=8", "inference.overlap=1"),
+    *("localization.connectivity=6", "localization.kinds=[]", "localization.fractions=0", "faithfulness.steps=0"),
+    *("faithfulness.percentiles=[0]", "faithfulness.percentiles=[110]", "faithfulness.percentiles=[]"),
     *("evaluation.void=maybe", "evaluation.absent=maybe", "evaluation.boundary=0", "evaluation.jobs=0"),
     *("classifier.augment.crop=0", "classifier.augment.scale=[2,1]", "classifier.augment.resize_long=[64]"),
 ]

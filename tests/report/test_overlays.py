@@ -10,6 +10,7 @@ from wsss.report.overlays import (
     heatmap_overlay,
     label_overlay,
     signed_picture,
+    with_boxes,
 )
 
 GREY = np.full((1, 2, 3), 100, np.uint8)
@@ -23,6 +24,16 @@ def test_a_signed_picture_is_grey_where_nothing_is_and_ends_at_three_deviations(
     assert picture[0, 1].tolist() == [0] * 3
     assert (picture[1:] == 128).all()
     assert (signed_picture(np.zeros((2, 2, 3))) == 128).all()
+
+
+def test_a_boxs_line_lies_within_it() -> None:
+    picture = with_boxes(np.zeros((6, 8, 3), np.uint8), [[1, 2, 5, 6]], (10, 20, 30))
+    line = (picture == (10, 20, 30)).all(axis=-1)
+    expected = np.zeros((6, 8), bool)
+    expected[2:6, 1:5] = True
+    expected[3:5, 2:4] = False
+    assert (line == expected).all()
+    assert not picture[~expected].any()
 
 
 def test_a_heat_map_is_dark_at_zero_and_bright_at_one() -> None:

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from wsss.report.plots import Curve, chain_bars, confusion_heatmap, inline_svg, iou_bars, threshold_curves
+from wsss.report.plots import Curve, chain_bars, confusion_heatmap, inline_svg, iou_bars, stage_spread, threshold_curves
 
 CURVES = {"seed": Curve([0.2, 0.4, 0.6], [40.0, 50.0, 30.0]), "layer_cam": Curve([0.2, 0.4], [30.0, 35.0])}
 
@@ -30,6 +30,13 @@ def test_absent_labels_have_no_bar() -> None:
     figure = iou_bars({"seeds": {"bird": 50.0, "cow": math.nan}, "masks": {"bird": 60.0, "cow": 40.0}})
     widths = [[bar.get_width() for bar in bars] for bars in figure.axes[0].containers if isinstance(bars, BarContainer)]
     assert widths == [[50.0], [60.0, 40.0]]
+
+
+def test_stages_whose_gradients_do_not_vary_or_have_no_mean_are_drawn_too() -> None:
+    figure = stage_spread({"stage1": (10.0, 100.0, math.inf), "stage5": (0.0, 0.0, 0.0)})
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [100.0, 0.0]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["stage1", "stage5"]
+    FigureCanvasAgg(figure).draw()
 
 
 def test_the_chain_shows_the_steps_it_has() -> None:

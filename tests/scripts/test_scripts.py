@@ -16,6 +16,8 @@ from wsss.pipeline.run import Run
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = (
     "explain",
+    "faithfulness",
+    "localize",
     "train_cls",
     "make_seeds",
     "make_masks",
