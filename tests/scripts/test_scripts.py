@@ -23,6 +23,7 @@ SCRIPTS = (
     "evaluate",
     "export",
     "report",
+    "plan",
     "run_pipeline",
     "summarize",
     "prepare_coco",
