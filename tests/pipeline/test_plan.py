@@ -14,7 +14,8 @@ from tests.pipeline.conftest import compose_config
 from wsss.data import read_image
 from wsss.errors import InputError
 from wsss.pipeline.cost_model import NONE, Part, Row
-from wsss.pipeline.plan import Plan, described, facts_of, finished_steps, make_plan, measured_run
+from wsss.pipeline.plan import Plan, finished_steps, make_plan, measured_run
+from wsss.pipeline.plan_facts import described, facts_of
 from wsss.pipeline.plan_tables import comparison_table, format_bytes, plan_json, plan_notes, plan_table
 from wsss.pipeline.run import Run
 from wsss.pipeline.stand_in import pink_noise, write_stand_in
@@ -39,7 +40,8 @@ def shown(*parts: object) -> str:
 def plan(smoke_run: Run) -> Plan:
     """Of a run that is there to be compared with."""
     config = copy.deepcopy(smoke_run.config)
-    config.plan.compare, config.plan.seconds, config.masks.jobs = str(smoke_run.folder), 0.2, 1
+    config.plan.compare, config.plan.seconds, config.masks.jobs = str(smoke_run.folder), 0.1, 1
+    config.limit_images, config.plan.images, config.plan.val_images = 6, 24, 24  # measured on fewer than it has
     return make_plan(config)
 
 
@@ -124,7 +126,7 @@ def test_voc_is_known_before_it_is_there() -> None:
 def test_a_data_set_is_planned_for_at_another_size_than_it_has(make_run) -> None:  # type: ignore[no-untyped-def]
     facts = facts_of(make_run("limit_images=8", "plan.images=5000"))
     assert (facts.images, facts.scored, facts.val_images, facts.size) == (5000, 5000, 8, (160, 160))
-    with pytest.raises(InputError, match="plan.image_size: the data set is there"):
+    with pytest.raises(InputError, match=r"plan.image_size: the data set is there"):
         facts_of(make_run("limit_images=8", "plan.image_size=[32,32]"))
 
 

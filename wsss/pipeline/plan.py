@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from joblib import cpu_count
 
-from wsss.data import image_size
 from wsss.errors import InputError
 from wsss.pipeline.config import Config, DataConfig
 from wsss.pipeline.cost_model import (
@@ -31,6 +31,7 @@ from wsss.pipeline.export_maps import export_maps, maps_step
 from wsss.pipeline.make_masks import make_masks, masks_step
 from wsss.pipeline.make_seeds import make_seeds, seeds_step
 from wsss.pipeline.options import check_options
+from wsss.pipeline.plan_facts import described, facts_of
 from wsss.pipeline.refine_seeds import (
     LEARNT,
     refine_seeds,
@@ -41,7 +42,7 @@ from wsss.pipeline.refine_seeds import (
 )
 from wsss.pipeline.report import make_report
 from wsss.pipeline.run import Run, Step, read_manifest
-from wsss.pipeline.self_training import relabel
+from wsss.pipeline.self_training import next_lesson, relabel, relabel_step
 from wsss.pipeline.stand_in import write_stand_in
 from wsss.pipeline.train_classifier import classifier_step, recam_step, train_classifier, train_recam
 from wsss.pipeline.train_segmenter import mask_lesson, segmenter_step, train_segmenter, true_lesson
@@ -50,14 +51,6 @@ from wsss.pipeline.trial import Trial, sample_ids, spread
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 1000  # images whose size is read
-# Data sets that are known by their name before they are there.
-KNOWN = {
-    # SBD's trainaug, scored on VOC's train; 1.5 classes an image.
-    "VOC 2012": Facts(10_582, 1_464, 1_464, 1_449, True, (375, 500), 20, 1.5, "known"),
-    # 2.9 classes an image (Chen et al., CVPR 2019, ML-GCN).
-    "COCO 2014": Facts(82_783, 82_783, 82_783, 40_504, True, (480, 640), 80, 2.9, "known"),
-}
 ENDS = ("classifier", "recam", "seeds", "masks", "segmenter", "report")
 
 
@@ -104,7 +97,14 @@ def make_plan(config: Config) -> Plan:
         require_crf(config.masks)
     run = Run(config) if Path(config.data.root).exists() else None
     facts = described(config) if run is None else facts_of(run)
-    finished = set() if run is None or config.plan.compare is not None else finished_steps(run)
+    options = config.plan
+    others = (
+        options.compare,
+        options.images,
+        options.val_images,
+        options.scored,
+    )  # another run than that which is there
+    finished = set() if run is None or any(o is not None for o in others) else finished_steps(run)
     outputs = Path(config.outputs)
     outputs.mkdir(parents=True, exist_ok=True)
     # Below a folder of its own, or other runs would look into it for steps to share.
@@ -116,94 +116,39 @@ def make_plan(config: Config) -> Plan:
     return Plan(config, facts, rows, cpu_count(), name, time.monotonic() - start, trial.notes)
 
 
-def facts_of(run: Run) -> Facts:
-    """How large a run's data set is, but for what the options say instead."""
-    options = run.config.plan
-    for name in ("image_size", "classes", "classes_per_image"):
-        if getattr(options, name) is not None:
-            raise InputError(f"plan.{name}: the data set is there ({run.data.root}) and shows it; leave it out")
-    sizes = [image_size(run.data.image_path(i)) for i in spread(run.train_ids, LOOKED_AT)]
-    width, height = (round(sum(sides) / len(sizes)) for sides in zip(*sizes, strict=True))
-    has_truth = run.has_train_truth
-    facts = Facts(
-        images=len(run.train_ids),
-        truth=len(run.truth_ids) if has_truth else 0,
-        scored=len(run.score_ids) if has_truth else 0,
-        val_images=len(run.val_ids),
-        has_val_truth=run.has_val_truth,
-        size=(height, width),
-        num_classes=run.data.num_classes,
-        classes_per_image=float(run.train_labels.sum()) / len(run.train_ids),
-        source=f"as in {run.data.root}",
-    )
-    return _with_options(facts, run.config)
-
-
-def described(config: Config) -> Facts:
-    """How large a data set is that is not there: one of `KNOWN`, or as the options say.
-
-    Raises:
-        InputError: if they do not say enough.
-    """
-    options, known = config.plan, KNOWN.get(config.data.name or "")
-    if known is None:
-        needed = ("images", "val_images", "image_size", "classes")
-        missing = [name for name in needed if getattr(options, name) is None]
-        if missing:
-            raise InputError(
-                f"data.root={config.data.root}: no data set there; describe it by "
-                + " ".join(f"plan.{name}=…" for name in missing)
-            )
-        known = Facts(0, 0, 0, 0, True, (0, 0), 1, 1.5, "described")
-    size = known.size if options.image_size is None else (options.image_size[0], options.image_size[1])
-    facts = replace(
-        known,
-        size=size,
-        num_classes=options.classes or known.num_classes,
-        classes_per_image=options.classes_per_image or known.classes_per_image,
-        source=f"{known.source}, not in {config.data.root} yet: made-up images were measured",
-    )
-    facts = _with_options(facts, config)
-    limit = config.limit_images
-    if limit is None:
-        return facts
-    limited = {name: min(getattr(facts, name), limit) for name in ("images", "truth", "scored", "val_images")}
-    return replace(facts, **limited)
-
-
-def _with_options(facts: Facts, config: Config) -> Facts:
-    """Counts that the options give in place of what was found."""
-    options = config.plan
-    images = options.images or facts.images
-    in_all = facts.scored == facts.images  # the data set has true masks throughout
-    scored = options.scored if options.scored is not None else images if in_all else min(facts.scored, images)
-    truth = scored if options.scored is not None or in_all else min(facts.truth, images)
-    return replace(facts, images=images, truth=truth, scored=scored, val_images=options.val_images or facts.val_images)
-
-
 def finished_steps(run: Run) -> set[str]:
-    """Steps that the run has finished with these very options."""
-    config = run.config
-    steps: dict[str, Callable[[], Step]] = {
-        "classifier": lambda: classifier_step(run),
-        "recam": lambda: recam_step(run),
-        "control": lambda: recam_step(run, control=True),
-        "seeds": lambda: seeds_step(run),
-        "masks": lambda: masks_step(run),
-        "segmenter": lambda: segmenter_step(run, mask_lesson(run)),
-        "segmenter_supervised": lambda: segmenter_step(run, true_lesson(run)),
-    }
-    if config.cam.drawn_stages is not None:
-        steps["maps"] = lambda: maps_step(run)
-    if config.masks.refine in LEARNT:
-        steps["relations"] = lambda: relations_step(run)
-    if config.masks.refine != "none":
-        steps["refined"] = lambda: refined_step(run)
-    found = set()
-    for name, step in steps.items():
+    """Steps that the run has finished with these very options, and that build on such."""
+    found: set[str] = set()
+
+    def look(make_step: Callable[[], Step]) -> Step | None:
         with suppress(InputError):  # what it builds on is not there
-            if step().is_finished:
-                found.add(name)
+            step = make_step()
+            if step.is_finished and {*step.inputs} <= found:
+                found.add(step.name)
+            return step
+        return None
+
+    for make_step in (
+        lambda: classifier_step(run),
+        lambda: recam_step(run),
+        lambda: recam_step(run, control=True),
+        *([lambda: maps_step(run)] if run.config.cam.drawn_stages is not None else []),
+        lambda: seeds_step(run),
+        *([lambda: relations_step(run)] if run.config.masks.refine in LEARNT else []),
+        *([lambda: refined_step(run)] if run.config.masks.refine != "none" else []),
+        lambda: masks_step(run),
+        lambda: segmenter_step(run, mask_lesson(run)),
+        lambda: segmenter_step(run, true_lesson(run)),
+    ):
+        look(make_step)
+    if "segmenter" in found:
+        lesson = mask_lesson(run)
+        for number in range(1, run.config.segmenter.self_training.rounds + 1):
+            step = look(partial(relabel_step, run, lesson, number))
+            if step is None:
+                break
+            lesson = next_lesson(step, lesson, number)
+            look(partial(segmenter_step, run, lesson))
     return found
 
 

@@ -21,7 +21,7 @@ import torch
 
 from wsss.data import image_size, save_mask
 from wsss.models import ReCAMClassifier
-from wsss.pipeline.config import Config, DataConfig, LoggerConfig
+from wsss.pipeline.config import CallbacksConfig, Config, DataConfig, LoggerConfig
 from wsss.pipeline.cost_model import (
     PROBE,
     SAMPLE,
@@ -41,6 +41,7 @@ from wsss.pipeline.training import device_of, watched_by
 
 log = logging.getLogger(__name__)
 
+DRAWN_AT_ONCE = 4  # images of a batch when drawing is measured on a CPU
 LOG_ROW = 150  # bytes that ten steps, or a look at val, add to the loggers' files
 TRAININGS = "classifier", "recam", "masks.relations", "segmenter"
 
@@ -149,6 +150,9 @@ class Trial:
     ) -> WorkCost:
         """Measure a step that goes through the train images; what comes after builds on those of its last run.
 
+        A batch of drawing costs what its image of most classes does. Whole data sets fill batches with images of as
+        many classes, a few images cannot: small batches, which on CPUs are as fast, come closer.
+
         Args:
             name: of the step.
             work: does it.
@@ -165,6 +169,10 @@ class Trial:
                 break
             self._clear(name)
             run = self._run(ids, self._val_ids)
+            is_drawing = resource == "drawing" and device_of(run.config).type == "cpu"
+            batch_size = run.config.cam.batch_size
+            if is_drawing:
+                run.config.cam.batch_size = min(batch_size, DRAWN_AT_ONCE)
             start = time.monotonic()
             with MemoryMeter() as meter, _quiet():
                 step = work(run)
@@ -173,12 +181,13 @@ class Trial:
         self.ids = ids = self.ids[: runs[-1][0]]
         seconds, start = slope(runs)
         own = seconds if per_image is None else min(per_image, seconds)
+        more = batch_size / min(batch_size, DRAWN_AT_ONCE) - 1 if is_drawing else 0.0
         return WorkCost(
             image=own,
             resource=resource,
             serial_image=seconds - own,
             start=start,
-            memory=meter.peak,
+            memory=Memory(meter.peak.ram + more * max(meter.added.ram, 0), meter.peak.gpu),
             files=self._files(name, len(ids), 1),
         )
 
@@ -308,6 +317,7 @@ def trial_config(config: Config, data: DataConfig, outputs: Path) -> Config:
     else:
         trial.segmenter.backbone.weights = "none"
     trial.trainer.val_every, trial.trainer.progress, trial.trainer.devices = 1, False, "1"
+    trial.trainer.profiler, trial.callbacks = None, CallbacksConfig()
     trial.logger = LoggerConfig(csv=config.logger.csv, tensorboard=config.logger.tensorboard)
     return trial
 
