@@ -25,6 +25,7 @@ SCRIPTS = (
     "evaluate",
     "export",
     "report",
+    "plan",
     "run_pipeline",
     "summarize",
     "prepare_coco",

@@ -73,9 +73,16 @@ AT_LEAST_ONE = (
         "cam.resize_long",
         "data.cache_long",
         "segmenter.eval_resize_long",
+        "plan.images",
+        "plan.val_images",
+        "plan.classes",
+        "plan.classes_per_image",
+        "hardware.devices",
+        "hardware.cores",
     ),
 )
 NOT_NEGATIVE = (
+    "plan.scored",
     *(f"{step}.optimizer.{o}" for step in STEPS for o in ("momentum", "weight_decay", "poly_power", "warmup")),
     *("segmenter.loss.class_balance", "segmenter.self_training.rounds", "segmenter.self_training.min_change"),
     *("masks.walk.exp_times", "masks.walk.background_power", "masks.par.place_weight"),
@@ -85,6 +92,7 @@ NOT_NEGATIVE = (
     *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
 )
 POSITIVE = (
+    *("plan.seconds", "hardware.training_speed", "hardware.inference_speed", "hardware.cpu_speed"),
     *(f"{step}.optimizer.{option}" for step in STEPS for option in ("lr", "head_lr_factor", "bias_lr_factor")),
     *("masks.walk.beta", "masks.par.color_width", "masks.par.place_width"),
     *(
@@ -174,6 +182,8 @@ def check_options(config: Config) -> None:
     require(config, "masks.scheduler", lambda _: not is_local, "none, or masks.backend=dask")
     require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
     _check_trainer(config)
+    is_size = "two numbers of at least 32 pixels, [height,width]"
+    require(config, "plan.image_size", lambda size: len(size) == 2 and min(size) >= 32, is_size)
     check_inference(config)
     check_evaluation(config, "evaluation.")
     for step in STEPS:

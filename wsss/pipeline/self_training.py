@@ -37,7 +37,7 @@ def train_segmenters(run: Run) -> None:
         if change < options.min_change:
             log.info("self-training: %.2f %% of the pixels changed, the masks have settled", 100 * change)
             break
-        lesson = _next_lesson(step, lesson, number)
+        lesson = next_lesson(step, lesson, number)
         after = train_segmenter(run, lesson).read_figures().get(lesson.key)
         if before is not None and after is not None and after < before:
             log.warning("self-training: round %d took val mIoU from %.1f to %.1f", number, before, after)
@@ -46,7 +46,8 @@ def train_segmenters(run: Run) -> None:
         train_segmenter(run, true_lesson(run))
 
 
-def _next_lesson(step: Step, lesson: Lesson, number: int) -> Lesson:
+def next_lesson(step: Step, lesson: Lesson, number: int) -> Lesson:
+    """What a round's segmenter is trained on: the masks of the step that has labelled anew."""
     return Lesson(
         step=f"segmenter_round{number}",
         key=f"segmenter/round{number}_val_miou",
@@ -63,20 +64,28 @@ def relabel(run: Run, lesson: Lesson, number: int) -> Step:
     Only the labels an image has are considered. Figures: mIoU on the train truth, and the share of the pixels whose
     label is another than in the masks that the segmenter was trained on.
     """
-    options = run.config.segmenter.self_training
-    crf = run.config.masks.crf if options.crf else None
-    settings = asdict(options)
-    for option in ("rounds", "min_change"):
-        del settings[option]
-    settings |= {"masks_crf": None if crf is None else crf_settings(crf)}
-    files = [f"{image_id}.png" for image_id in run.train_ids]
-    step = run.step(f"relabel_round{number}", {"self_training": settings}, [lesson.step], files)
+    step = relabel_step(run, lesson, number)
     if step.skip(scored=run.has_train_truth):
         return step
     prepare(run.config)
     with step.working():
-        on_first(lambda: _write_and_score(run, step, lesson, number, crf))
+        on_first(lambda: _write_and_score(run, step, lesson, number, _crf(run)))
     return step
+
+
+def relabel_step(run: Run, lesson: Lesson, number: int) -> Step:
+    """The step's identity: its options, and the segmenter that labels."""
+    crf = _crf(run)
+    settings = asdict(run.config.segmenter.self_training)
+    for option in ("rounds", "min_change"):
+        del settings[option]
+    settings |= {"masks_crf": None if crf is None else crf_settings(crf)}
+    files = [f"{image_id}.png" for image_id in run.train_ids]
+    return run.step(f"relabel_round{number}", {"self_training": settings}, [lesson.step], files)
+
+
+def _crf(run: Run) -> CRFParams | None:
+    return run.config.masks.crf if run.config.segmenter.self_training.crf else None
 
 
 def _write_and_score(run: Run, step: Step, lesson: Lesson, number: int, crf: CRFParams | None) -> None:

@@ -34,7 +34,7 @@ FIGURES = ("seeds/oracle_miou", "seeds/miou", "seeds/seconds_per_image", "masks/
 # Options that never change a figure, and those that have a column of their own.
 IGNORED = (
     *("run", "seed", "outputs", "overwrite", "reuse", "until", "trainer", "logger", "report"),
-    *("inference", "evaluation", "checkpoint", "hydra", "sweep"),
+    *("inference", "evaluation", "checkpoint", "hydra", "sweep", "plan", "hardware"),
 )
 # What the best setting's command leaves out: it is a run of its own, and of the whole pipeline.
 NOT_PASTED = ("run", "seed", "overwrite", "until", "hydra", "sweep", "hparams_search", "cam.drawn_stages")

@@ -8,6 +8,7 @@ import platform
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from wsss.pipeline.run import Step
 
 log = logging.getLogger(__name__)
+
+_watchers: ContextVar[tuple[Callback, ...]] = ContextVar("watchers", default=())
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
@@ -117,6 +120,7 @@ def fit(
         logger=step.loggers,
         profiler=make_profiler(config, folder),
         callbacks=[
+            *_watchers.get(),
             *callbacks,
             LossGuard(guarded, attrgetter(f"{guarded}.optimizer.lr")(config), checkpoint.parent),
             *chosen_callbacks(config, figure),
@@ -144,6 +148,16 @@ def _sharded(task: pl.LightningModule) -> FSDPStrategy:
         state_dict_type="full",  # checkpoints are as those of one process
         sync_module_states=True,
     )
+
+
+@contextmanager
+def watched_by(callback: Callback) -> Iterator[None]:
+    """Have a callback look at every training in the block, as a plan does that measures the steps as they are."""
+    token = _watchers.set((*_watchers.get(), callback))
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
 
 
 def predict(config: Config, task: pl.LightningModule, loader: Callable[..., DataLoader[Any]]) -> None:
