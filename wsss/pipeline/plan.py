@@ -26,7 +26,7 @@ from wsss.pipeline.cost_model import (
     training_parts,
     work_parts,
 )
-from wsss.pipeline.drawing import original_sizes, seed_bytes
+from wsss.pipeline.drawing import original_sizes, seed_bytes, seed_ids
 from wsss.pipeline.export_maps import export_maps, maps_step
 from wsss.pipeline.make_masks import make_masks, masks_step
 from wsss.pipeline.make_seeds import make_seeds, seeds_step
@@ -176,7 +176,7 @@ def _start_trial(run: Run | None, config: Config, facts: Facts, outputs: Path) -
 
 def _seed_bytes(run: Run) -> float:
     """What an image's seeds take on average, uncompressed."""
-    sizes = original_sizes(run)
+    sizes = original_sizes(run, seed_ids(run))
     return seed_bytes(run, sizes) / len(sizes)
 
 

@@ -33,7 +33,7 @@ from wsss.pipeline.cost_model import (
     next_count,
     slope,
 )
-from wsss.pipeline.drawing import original_sizes, seed_bytes
+from wsss.pipeline.drawing import original_sizes, seed_bytes, seed_ids
 from wsss.pipeline.meter import MemoryMeter, TrainingClock, free_memory
 from wsss.pipeline.networks import load_classifier, save_classifier
 from wsss.pipeline.run import Run, Step
@@ -96,7 +96,7 @@ class Trial:
     def seed_bytes(self) -> float:
         """What an image's seeds take, uncompressed."""
         run = self._run(self.ids, self._val_ids)
-        return seed_bytes(run, original_sizes(run)) / len(self.ids)
+        return seed_bytes(run, original_sizes(run, seed_ids(run))) / len(self.ids)
 
     def check_data(self) -> float:
         """Seconds that an image takes to be looked at before the first step."""
