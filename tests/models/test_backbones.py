@@ -206,6 +206,16 @@ def test_free_normalisation_follows_the_images() -> None:
     assert not all(torch.equal(before[key], value) for key, value in statistics(backbone).items())
 
 
+@pytest.mark.parametrize("name", [TINY, UNCUT])
+def test_a_frozen_backbone_stays_as_it_is_in_training_too(name: str) -> None:
+    backbone = build_backbone(name, weights="none", output_stride=32)
+    backbone.freeze()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    backbone.train()
+    assert not backbone(images())[backbone.last_stage].requires_grad
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
 @pytest.mark.parametrize("call_train", [False, True])
 def test_frozen_stages_never_change(call_train: bool) -> None:
     backbone = build_backbone(TINY, weights="none", frozen_stages=["stage1", "stage2"])

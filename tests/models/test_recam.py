@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from wsss.cam import normalize
-from wsss.models.recam import map_weight, recam_loss, reweight
+from wsss.models.recam import PUBLISHED, ReCAMVariant, map_weight, recam_loss, reweight
 
 FORWARD = {"rtol": 1e-5, "atol": 1e-6}
 GRADIENT = {"rtol": 1e-4, "atol": 1e-7}
@@ -150,12 +151,13 @@ class LargestTensor(TorchDispatchMode):
         return out
 
 
-def test_the_weighted_maps_are_never_formed() -> None:
+@pytest.mark.parametrize("variant", [PUBLISHED, ReCAMVariant(0.5, "both", "present", "mass")], ids=str)
+def test_the_weighted_maps_are_never_formed(variant: ReCAMVariant) -> None:
     B, N, C, h, w = 2, 5, 64, 6, 7
     features = torch.rand(B, C, h, w, requires_grad=True)
     fc1, fc2 = torch.randn(2, N, C, requires_grad=True).unbind()
     with LargestTensor() as largest:
-        recam_loss(features, fc1, fc2, torch.ones(B, N))["loss"].backward()
+        recam_loss(features, fc1, fc2, torch.ones(B, N), variant=variant)["loss"].backward()
     assert largest.numel == features.numel()  # B·C·h·w, where the broadcast form holds N times as many
 
 
@@ -195,3 +197,125 @@ def test_kinds_of_map_weight_by_hand() -> None:
     assert map_weight(fc1, fc2, "fc2") is fc2
     with pytest.raises(KeyError, match="sum"):
         map_weight(fc1, fc2, "sum")  # type: ignore[arg-type]
+
+
+def looped_loss(
+    features: Tensor, fc1: Tensor, fc2: Tensor, labels: Tensor, weight: float, variant: ReCAMVariant
+) -> Tensor:
+    """The loss as its definition has it: image by image, class by class, with the weighted maps (C, h, w)."""
+    num_classes = len(fc1)
+    of_images, of_fc2 = [], []
+    for image, of_image in zip(features, labels.bool(), strict=True):
+        signs = torch.where(of_image, 1.0, -1.0)
+        of_images.append(-(signs * (fc1 @ image.mean(dim=(1, 2)))).sigmoid().log().mean())
+        present = of_image.nonzero()[:, 0].tolist()
+        losses = []
+        for k in present:
+            cam = (fc1[k][:, None, None] * image).sum(dim=0).relu()  # (h, w)
+            if variant.pooling == "mass":
+                feature = (cam * image).sum(dim=(1, 2)) / (cam.sum() + 1e-5)  # (C,)
+            else:
+                peak = cam.max().detach() if variant.detach_max else cam.max()
+                feature = (cam / (peak + 1e-5) * image).mean(dim=(1, 2))
+            logits = fc2 @ feature
+            rivals = present if variant.softmax == "present" else list(range(num_classes))
+            sce = -(logits[k].exp() / logits[rivals].exp().sum()).log()
+            own = torch.tensor([1.0 if j == k else -1.0 for j in range(num_classes)])
+            bce = -(own * logits).sigmoid().log().mean()
+            losses.append({"sce": sce, "bce": bce, "both": sce + bce}[variant.fc2_loss])
+        of_fc2.append(sum(losses) / len(losses) if losses else torch.tensor(0.0))
+    B = len(features)
+    return variant.bce_weight * sum(of_images) / B + weight * sum(of_fc2) / B
+
+
+VARIANTS = [
+    ReCAMVariant(bce_weight, fc2_loss, softmax, pooling, detach_max)  # type: ignore[arg-type]
+    for bce_weight, fc2_loss, softmax, pooling, detach_max in itertools.product(
+        (0.5, 0.0), ("sce", "bce", "both"), ("all", "present"), ("pixels", "mass"), (False, True)
+    )
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_variant_is_the_loop_of_its_definition(variant: ReCAMVariant) -> None:
+    *leaves, labels = random_head(3)
+    labels[0] = 0
+    labels[1, :2] = 1
+    results = []
+    for loss in (
+        lambda *head: recam_loss(*head, labels, weight=0.7, variant=variant)["loss"],
+        lambda *head: looped_loss(*head, labels, 0.7, variant),
+    ):
+        head = [leaf.clone().requires_grad_() for leaf in leaves]
+        value = loss(*head)
+        results.append([value.detach(), *torch.autograd.grad(value, head)])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_terms_are_those_that_fc2_learns_by() -> None:
+    *head, labels = random_head(2)
+    terms = {
+        name: recam_loss(*head, labels, weight=0.5, variant=ReCAMVariant(fc2_loss=name))  # type: ignore[arg-type]
+        for name in ("sce", "bce", "both")
+    }
+    assert [*terms["sce"]] == ["bce", "sce", "loss", "sce_accuracy"]
+    assert [*terms["bce"]] == ["bce", "fc2_bce", "loss", "sce_accuracy"]
+    both = terms["both"]
+    assert both["sce"] == terms["sce"]["sce"]
+    assert both["fc2_bce"] == terms["bce"]["fc2_bce"]
+    torch.testing.assert_close(both["loss"], both["bce"] + 0.5 * (both["sce"] + both["fc2_bce"]))
+
+
+def test_a_detached_maximum_has_the_references_gradient(reference) -> None:
+    features, fc1, fc2 = head(reference)
+    losses = recam_loss(features, fc1, fc2, reference["labels"], variant=ReCAMVariant(detach_max=True))
+    torch.testing.assert_close(losses["sce"], reference["sce"], **FORWARD)  # the value is the same
+    losses["sce"].backward()
+    for gradient, name in ((features.grad, "f"), (fc1.grad, "W1")):
+        torch.testing.assert_close(gradient, reference[f"grad_{name}_sce_detached_max"], **GRADIENT)
+
+
+def test_an_image_with_one_class_learns_nothing_from_a_softmax_over_it() -> None:
+    *leaves, _ = random_head(4)
+    labels = torch.eye(6)[:3]
+    leaves = [leaf.requires_grad_() for leaf in leaves]
+    only_fc2 = ReCAMVariant(bce_weight=0.0, softmax="present")
+    loss = recam_loss(*leaves, labels, variant=only_fc2)["loss"]
+    loss.backward()
+    assert loss == 0
+    assert not any(leaf.grad.any() for leaf in leaves)  # there, so that several processes can add it up; and 0
+    labels[0, 4] = 1
+    assert recam_loss(*leaves, labels, variant=only_fc2)["loss"] > 0
+
+
+@given(seed=st.integers(0, 2**16), scale=st.floats(0.1, 10))
+def test_a_mean_by_mass_does_not_know_the_scale_of_the_map(seed: int, scale: float) -> None:
+    features, fc1, _, labels = random_head(seed)
+    labels *= torch.einsum("nc,bchw->bnhw", fc1, features).amax(dim=(2, 3)) > 0.1  # not the dead maps
+    mass = ReCAMVariant(pooling="mass")
+    rows = reweight(features, fc1, labels, variant=mass)
+    scaled = reweight(features, scale * fc1, labels, variant=mass)
+    torch.testing.assert_close(scaled.features, rows.features, rtol=1e-3, atol=1e-5)
+
+
+def test_mass_and_pixels_by_hand() -> None:
+    # The class sees the first of four cells alone: by mass its feature is that cell's, by pixels a quarter of it.
+    features = torch.tensor([[2.0, 0, 0, 0], [4.0, 5, 6, 7]]).view(1, 2, 2, 2)
+    fc1, labels = torch.tensor([[1.0, 0.0]]), torch.ones(1, 1)
+    by_mass = reweight(features, fc1, labels, variant=ReCAMVariant(pooling="mass"))
+    torch.testing.assert_close(by_mass.features, torch.tensor([[2.0, 4.0]]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(reweight(features, fc1, labels).features, torch.tensor([[0.5, 1.0]]), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_dead_maps_and_images_without_class_stay_finite_in_every_variant(reference, variant: ReCAMVariant) -> None:
+    leaves = head(reference)
+    for labels in (reference["edge_labels"], torch.zeros_like(reference["labels"])):
+        loss = recam_loss(*leaves, labels, variant=variant)["loss"]
+        assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss, leaves))
+
+
+def test_a_loss_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing is left to learn"):
+        recam_loss(*random_head(0), weight=0, variant=ReCAMVariant(bce_weight=0))

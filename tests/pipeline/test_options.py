@@ -17,7 +17,8 @@ REFUSED = [
     "masks.relations.optimizer.lr=0",
     *(f"{name}=nonsense" for name in CHOICES if name != "data.labels"),
     *("classifier.epochs=0", "segmenter.batch_size=0", "cam.thresholds=0", "limit_images=0"),
-    *("recam.sce_weight=-1", "trainer.num_workers=-1", "masks.jobs=0", "masks.threshold=1", "masks.threshold=-0.1"),
+    *("recam.sce_weight=-1", "recam.bce_weight=-1", "trainer.num_workers=-1", "masks.jobs=0"),
+    *("masks.threshold=1", "masks.threshold=-0.1"),
     *("classifier.optimizer.lr=0", "masks.crf.bilateral_srgb=0", "masks.crf.gt_prob=1"),
     *("masks.scheduler=tcp://head:8786", "masks.crf.gt_prob=0.5", "data.cache_long=0", "data.val_share=1"),
     *("cam.seed=[]", "cam.scales=[0]", "cam.stages=[stage9]", "cam.tanh_stages=[layer3]", "cam.extra=[gradcam]"),
@@ -53,6 +54,12 @@ def test_a_value_out_of_range_is_named(override: str) -> None:
     ("overrides", "named"),
     [
         (["recam=none", "cam.target=recam"], "cam.target"),
+        (["recam.sce_weight=0", "recam.bce_weight=0"], r"recam\.bce_weight=0.*more than 0, where .*sce_weight is 0"),
+        (
+            ["recam.fc2_loss=bce", "recam.softmax=present"],
+            r"recam\.softmax=present: expected all, where .*fc2_loss=bce",
+        ),
+        (["recam.pooling=mass", "recam.detach_max=true"], r"recam\.detach_max=True: expected false, where .*=mass"),
         (["fusion=max", "cam.stage_weights=[1,1,1]"], "cam.fusion"),
         (["segmenter=deeplab_v2", "segmenter.channels=64"], "segmenter.channels=64"),
         (

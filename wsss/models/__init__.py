@@ -5,7 +5,7 @@ from wsss.models.deeplab import DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Plus
 from wsss.models.folding import fold_batch_norm
 from wsss.models.inference import Inference, coarse_logits, full_logits, grown_labels, predict_labels
 from wsss.models.irn import IRN, AffinityNet, Relations
-from wsss.models.recam import ReCAMClassifier, map_weight, recam_loss, reweight
+from wsss.models.recam import ReCAMClassifier, ReCAMVariant, map_weight, recam_loss, reweight
 from wsss.models.segmentation import MultiScaleInputs, SegmentationNetwork
 from wsss.models.segmenter import Segmenter, load_segmenter
 
@@ -22,6 +22,7 @@ __all__ = [
     "Inference",
     "MultiScaleInputs",
     "ReCAMClassifier",
+    "ReCAMVariant",
     "Relations",
     "SegmentationNetwork",
     "Segmenter",

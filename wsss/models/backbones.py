@@ -57,6 +57,7 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
         self.freeze_norm = freeze_norm
+        self.is_frozen = False
         self.frozen_stages = tuple(frozen_stages)
         for name in self.frozen_stages:
             if name not in self.stages:
@@ -93,9 +94,15 @@ class Backbone(nn.Module):
         """Images to network input: to [0, 1] if they are uint8, minus mean, by std; channels last in memory."""
         return normalized(images, self.mean, self.std)
 
+    def freeze(self) -> None:
+        """Keep all weights and running statistics as they are, in training too."""
+        self.requires_grad_(False)
+        self.is_frozen = True
+        self.eval()
+
     def train(self, mode: bool = True) -> "Backbone":
-        """Training mode, with frozen stages and frozen normalisation layers kept in evaluation mode."""
-        super().train(mode)
+        """Training mode, with what is frozen kept in evaluation mode."""
+        super().train(mode and not self.is_frozen)
         frozen = [self.stages[name] for name in self.frozen_stages]
         if self.freeze_norm:
             frozen += [m for m in self.modules() if isinstance(m, (nn.BatchNorm2d, nn.SyncBatchNorm))]

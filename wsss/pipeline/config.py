@@ -105,12 +105,15 @@ class ClassifierConfig:
     Attributes:
         pooling: gap, the mean over cells, or gmp, their maximum; ReCAM needs gap.
         loss: bce, each class by itself, or softmax, for data whose images have one label each; ReCAM needs bce.
+        freeze_backbone: only the head learns; the weights and batch norm statistics below it stay as they started. The
+            ReCAM step trains the whole network all the same.
     """
 
     epochs: int = 5
     batch_size: int = 16
     pooling: str = "gap"
     loss: str = "bce"
+    freeze_backbone: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -121,9 +124,15 @@ class ReCAMConfig:
 
     Attributes:
         enabled: `recam=none` leaves the step out; seeds then come from the classifier.
-        sce_weight: λ.
+        sce_weight: λ, the weight of FC2's loss, whatever that is.
+        bce_weight: of FC1's BCE; 0: FC2's loss alone. See `wsss.models.ReCAMVariant` for this and the next four.
+        fc2_loss: sce, bce or both.
+        softmax: over all classes, or those present in the image, so that images of one class teach the SCE nothing.
+        pooling: of class-specific features: pixels, the sum over the number of cells, or mass, over that of the map.
+        detach_max: no gradient through the maximum that maps are divided by (`pooling: pixels` alone has one).
         fc2_init: `zero` or `default` (torch's).
-        control: also train the control, as many extra epochs of BCE alone, and score its CAM.
+        control: also train the control, as many extra epochs of BCE alone, and score its CAM. Variants share it: its
+            weights are 1 and 0 whatever theirs are.
         augment: default: the classifier's.
     """
 
@@ -131,6 +140,11 @@ class ReCAMConfig:
     epochs: int = 2
     batch_size: int = 16
     sce_weight: float = 1.0
+    bce_weight: float = 1.0
+    fc2_loss: str = "sce"
+    softmax: str = "all"
+    pooling: str = "pixels"
+    detach_max: bool = False
     fc2_init: str = "zero"
     control: bool = False
     augment: AugmentConfig | None = None

@@ -30,6 +30,9 @@ CHOICES = {
     "classifier.optimizer.name": ("sgd", "adamw"),
     "recam.optimizer.name": ("sgd", "adamw"),
     "recam.fc2_init": ("zero", "default"),
+    "recam.fc2_loss": ("sce", "bce", "both"),
+    "recam.softmax": ("all", "present"),
+    "recam.pooling": ("pixels", "mass"),
     "cam.fusion": ("max", "mean"),
     "until": ("classifier", "recam", "seeds", "masks", "segmenter", "report"),
     "cam.target": tuple(TARGETS),
@@ -87,7 +90,8 @@ NOT_NEGATIVE = (
     *("segmenter.loss.class_balance", "segmenter.self_training.rounds", "segmenter.self_training.min_change"),
     *("masks.walk.exp_times", "masks.walk.background_power", "masks.par.place_weight"),
     *("cam.adv.steps", "cam.adv.weight"),
-    *("recam.sce_weight", "masks.fg_margin", "masks.bg_margin", "trainer.num_workers", "reproduce_tolerance"),
+    *("recam.sce_weight", "recam.bce_weight", "masks.fg_margin", "masks.bg_margin"),
+    *("trainer.num_workers", "reproduce_tolerance"),
     *("callbacks.early_stopping.min_delta", "callbacks.model_summary"),
     *(f"masks.crf.{kernel}_compat" for kernel in ("gaussian", "bilateral")),
 )
@@ -148,6 +152,7 @@ def check_options(config: Config) -> None:
     if config.recam.enabled:
         require(config, "classifier.pooling", lambda pooling: pooling == "gap", "gap, or recam=none")
         require(config, "classifier.loss", lambda loss: loss == "bce", "bce, or recam=none")
+        _check_recam(config)
     else:
         require(config, "cam.target", lambda target: target == "fc1", "fc1, the only one with recam=none")
     if config.cam.stage_weights is not None:
@@ -191,6 +196,18 @@ def check_options(config: Config) -> None:
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
     check_architecture(config)
+
+
+def _check_recam(config: Config) -> None:
+    """Refuse a loss of which nothing is left, and choices that would change nothing."""
+    recam = config.recam
+    if recam.sce_weight == 0:
+        require(config, "recam.bce_weight", lambda weight: weight > 0, "more than 0, where recam.sce_weight is 0")
+    if recam.fc2_loss == "bce":
+        require(config, "recam.softmax", lambda over: over == "all", "all, where recam.fc2_loss=bce has no softmax")
+    if recam.pooling == "mass":
+        expected = "false, where recam.pooling=mass divides by no maximum"
+        require(config, "recam.detach_max", lambda detach: not detach, expected)
 
 
 def _check_trainer(config: Config) -> None:

@@ -30,6 +30,7 @@ from pytorch_lightning.loggers import Logger
 import wsss
 from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
+from wsss.models.recam import PUBLISHED
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
 from wsss.pipeline.environment import code_state, files_fingerprint, record_environment
 from wsss.pipeline.loggers import end_loggers
@@ -299,6 +300,8 @@ class Run:
 _NEW = {
     "classifier.pooling": "gap",
     "classifier.loss": "bce",
+    "classifier.freeze_backbone": False,
+    **{f"recam.{name}": default for name, default in asdict(PUBLISHED).items()},
     "cam.adv": asdict(AdvConfig()),
 }
 

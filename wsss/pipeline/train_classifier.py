@@ -1,13 +1,14 @@
 """Steps `classifier`, `recam` and `control`: networks from image labels."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from wsss.data import ImageDataset, TrainValData, center_transform
 from wsss.errors import InputError
-from wsss.models import Classifier
+from wsss.models import Classifier, ReCAMVariant
+from wsss.models.recam import PUBLISHED
 from wsss.pipeline.callbacks import stopping_settings
-from wsss.pipeline.config import AugmentConfig
+from wsss.pipeline.config import AugmentConfig, Config, ReCAMConfig
 from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, save_classifier
 from wsss.pipeline.processes import in_turn, on_first
 from wsss.pipeline.run import Run, Step
@@ -23,14 +24,17 @@ def classifier_step(run: Run) -> Step:
 
 
 def recam_step(run: Run, *, control: bool = False) -> Step:
-    """The step's identity: its options and the classifier. The control differs in λ = 0 alone."""
-    settings = asdict(run.config.recam)
+    """The step's identity: its options and the classifier."""
+    settings = asdict(_recam_options(run.config, control=control))
     del settings["control"]
-    if control:
-        settings["sce_weight"] = 0.0
     return run.step(
         "control" if control else "recam", {"recam": settings} | stopping_settings(run.config), ["classifier"]
     )
+
+
+def _recam_options(config: Config, *, control: bool) -> ReCAMConfig:
+    """Options of the step. The control, BCE alone, has none that vary FC2's loss, so all variants share it."""
+    return replace(config.recam, sce_weight=0.0, **asdict(PUBLISHED)) if control else config.recam
 
 
 def train_classifier(run: Run) -> Step:
@@ -48,6 +52,8 @@ def train_classifier(run: Run) -> Step:
     if options.loss == "softmax":
         _require_single_labels(run)
     network = in_turn(lambda: new_classifier(run.config, run.data.num_classes))  # weights may have to be fetched
+    if options.freeze_backbone:
+        network.backbone.freeze()
     with step.working():
         loss: Any = options.loss
         task = ClassifierTask(network, loss=loss, **optimizer_options(options.optimizer))
@@ -72,14 +78,32 @@ def train_recam(run: Run, *, control: bool = False) -> Step:
         return step
     run.check_data()
     prepare(run.config)
-    options = run.config.recam
+    options = _recam_options(run.config, control=control)
+    variant = ReCAMVariant(**{choice.name: getattr(options, choice.name) for choice in fields(ReCAMVariant)})
     network = new_recam(run.config, load_classifier(run.folder / "classifier" / "model.pt"))
     augment = options.augment or run.config.classifier.augment
     with step.working():
-        sce_weight = 0.0 if control else options.sce_weight
-        task = ReCAMTask(network, sce_weight=sce_weight, **optimizer_options(options.optimizer))
+        task = ReCAMTask(
+            network, sce_weight=options.sce_weight, variant=variant, **optimizer_options(options.optimizer)
+        )
         _fit(run, step, task, network, augment, epochs=options.epochs, batch_size=options.batch_size)
     return step
+
+
+def require_rivals(run: Run) -> None:
+    """Refuse `recam.softmax=present` where no image has a second class that it could tell the first from.
+
+    Raises:
+        InputError: if FC2 has nothing else to learn by.
+    """
+    options = run.config.recam
+    if not options.enabled or options.softmax == "all" or options.fc2_loss != "sce":
+        return
+    if ((run.train_labels > 0).sum(dim=1) < 2).all():
+        raise InputError(
+            "recam.softmax=present: no train image has two labels, so the SCE is 0 in each and FC2 learns nothing; "
+            "choose recam.softmax=all"
+        )
 
 
 def _fit(
@@ -118,6 +142,7 @@ def _fit(
 
 def train_classifiers(run: Run) -> None:
     """Steps `classifier` and, unless left out, `recam` and its `control`."""
+    require_rivals(run)
     train_classifier(run)
     if run.config.recam.enabled:
         train_recam(run)

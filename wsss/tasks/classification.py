@@ -9,7 +9,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from wsss.data import Sample
 from wsss.models.classifier import Classifier
-from wsss.models.recam import ReCAMClassifier, recam_loss
+from wsss.models.recam import PUBLISHED, ReCAMClassifier, ReCAMVariant, recam_loss
 from wsss.tasks.optim import OptimizerFactory, PolyTask
 
 
@@ -67,24 +67,40 @@ class ClassifierTask(PolyTask):
 
 
 class ReCAMTask(ClassifierTask):
-    """Train FC2 and the whole network below it: BCE plus `sce_weight` (λ in the paper) times SCE.
+    """Train FC2 and the whole network below it: BCE plus `sce_weight` (λ in the paper) times FC2's loss, the SCE.
 
     With `sce_weight=0` this is the control, as many extra epochs of BCE alone.
+
+    Args:
+        sce_weight: λ.
+        variant: what the loss is made of.
     """
 
     model: ReCAMClassifier
 
     def __init__(
-        self, model: ReCAMClassifier, optimizer: OptimizerFactory, *, sce_weight: float = 1.0, **options: Any
+        self,
+        model: ReCAMClassifier,
+        optimizer: OptimizerFactory,
+        *,
+        sce_weight: float = 1.0,
+        variant: ReCAMVariant = PUBLISHED,
+        **options: Any,
     ) -> None:
         super().__init__(model, optimizer, head=model.fc2.parameters(), **options)
         self.sce_weight = sce_weight
+        self.variant = variant
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        """BCE + λ·SCE."""
+        """The loss of the features."""
         features = self.model.features(batch.images)  # (B, C, h, w)
         losses = recam_loss(
-            features, self.model.fc1_weight, self.model.fc2_weight, batch.labels, weight=self.sce_weight
+            features,
+            self.model.fc1_weight,
+            self.model.fc2_weight,
+            batch.labels,
+            weight=self.sce_weight,
+            variant=self.variant,
         )
         self.log_dict({f"train/{k}": v for k, v in losses.items()}, batch_size=len(batch.images), prog_bar=True)
         return losses["loss"]
