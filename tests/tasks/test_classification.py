@@ -1,4 +1,4 @@
-"""What the classifier's validation reports."""
+"""What the classifier learns by and its validation reports; which parameters of ReCAM learn."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multilabel_average_precision
 
 from wsss.data import Sample
-from wsss.models import Classifier, build_backbone
-from wsss.tasks.classification import ClassifierTask
+from wsss.models import Classifier, ReCAMClassifier, ReCAMVariant, build_backbone
+from wsss.models.recam import PUBLISHED
+from wsss.tasks.classification import ClassifierTask, ReCAMTask
 
 
 class Scores(nn.Module):
@@ -69,3 +70,26 @@ def test_map_does_not_depend_on_the_batches(task: ClassifierTask) -> None:
     logits = torch.tensor([[0.1, 0.2, 0.3, 0.9], [0.9, 0.1, 0.5, 0.2], [-3.0, 4.0, 0.7, -1.0], [2.0, -1.0, 0.6, 3.0]])
     labels = torch.tensor([[1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 1, 1]]).float()
     assert validate(task, logits, labels, 2) == pytest.approx(validate(task, logits, labels, 4))
+
+
+@pytest.mark.parametrize(
+    ("sce_weight", "variant"),
+    [
+        (1.0, PUBLISHED),
+        (0.0, PUBLISHED),
+        (1.0, ReCAMVariant(bce_weight=0, softmax="present", pooling="mass")),
+        (1.0, ReCAMVariant(bce_weight=0, fc2_loss="bce", detach_max=True)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("labels", [torch.zeros(2, 4), torch.eye(4)[:2]], ids=["no class", "one class"])
+def test_what_the_optimiser_holds_has_a_gradient_that_processes_can_add_up(
+    sce_weight: float, variant: ReCAMVariant, labels: Tensor
+) -> None:
+    network = ReCAMClassifier(build_backbone("test_resnet", weights="none"), 4)
+    task = ReCAMTask(network, lambda groups: None, sce_weight=sce_weight, variant=variant)  # type: ignore[arg-type, return-value]
+    task.log_dict = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    task.training_step(Sample(torch.rand(2, 3, 32, 32), labels, None, ["", ""]), 0).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (parameter.grad is not None), name
+    assert network.fc2.weight.requires_grad == (sce_weight > 0)

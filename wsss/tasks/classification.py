@@ -90,6 +90,7 @@ class ReCAMTask(ClassifierTask):
         super().__init__(model, optimizer, head=model.fc2.parameters(), **options)
         self.sce_weight = sce_weight
         self.variant = variant
+        model.fc2.requires_grad_(sce_weight > 0)  # several processes would wait for a gradient that never comes
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         """The loss of the features."""
