@@ -22,8 +22,8 @@ class ReCAMVariant:
         bce_weight: weight of FC1's BCE; at 0 FC2's loss trains alone.
         fc2_loss: what FC2 learns a class-specific feature by: `sce`, the softmax cross-entropy of its class; `bce`,
             every class by itself against the one-hot label; `both`, their sum.
-        softmax: over `all` N classes, or over those `present` in the image: one of one class then has an SCE of 0 and
-            no gradient from it.
+        softmax: over `all` N classes, or over those `present` in the image, which leaves an image of one class with an
+            SCE of 0 and no gradient from it.
         pooling: see `reweight`.
         detach_max: whether the maximum in the maps' normalisation is a constant to the gradient. No matter to the
             pooling `mass`, which has no maximum.
