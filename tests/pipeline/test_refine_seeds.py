@@ -16,8 +16,9 @@ from wsss.models import IRN, AffinityNet
 from wsss.models.files import save_model
 from wsss.pipeline import refine_seeds as module
 from wsss.pipeline.make_masks import make_masks
+from wsss.pipeline.make_seeds import seed_threshold
 from wsss.pipeline.networks import new_classifier
-from wsss.pipeline.refine_seeds import load_relations, refine_seeds
+from wsss.pipeline.refine_seeds import Refinement, load_relations, refine_seeds, train_relations
 from wsss.pipeline.run import Run, Step
 from wsss.seeds import load_seeds, save_seeds
 
@@ -162,3 +163,12 @@ def test_a_missing_back_end_is_told_before_training(
     with pytest.raises(InputError, match="pydensecrf"):
         make_masks(run)
     assert not (run.folder / "relations").exists()
+
+
+def test_background_of_affinity_walk_ties_with_classes_at_the_seeds_threshold(seeded_run: Callable[..., Run]) -> None:
+    run = seeded_run("masks=psa")
+    train_relations(run)
+    threshold = seed_threshold(run, run.folder / "seeds")
+    assert (1 - threshold) ** Refinement(run).background_power == pytest.approx(threshold)
+    run.config.masks.walk.background_power = 16.0
+    assert Refinement(run).background_power == 16

@@ -248,7 +248,8 @@ class WalkConfig:
         scales: irn: resize factors at which edges are seen; their logits are averaged.
         flip: irn: add the mirrored image at every scale.
         keep: share of the seeds in the refined ones; the rest is walked. 0 as published: the walk alone.
-        background_power: psa: the background starts with (1 - the best score) to this power.
+        background_power: psa: the background starts with (1 - the best score) to this power, 16 as published;
+            default: the one at which it equals a score at the seeds' threshold.
         budget: megabytes that a walk's matrix may take; a larger photograph is walked in tiles.
     """
 
@@ -258,7 +259,7 @@ class WalkConfig:
     scales: list[float] = field(default_factory=lambda: [1.0])
     flip: bool = True
     keep: float = 0.5
-    background_power: float = 16.0
+    background_power: float | None = None
     budget: int = 512
 
 

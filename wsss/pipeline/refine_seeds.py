@@ -1,10 +1,11 @@
 """Steps `relations` and `refined`: seeds spread within objects by IRN, AffinityNet or PAR, before they become masks."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import product
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,7 @@ def _tell_memory(run: Run, stride: int) -> None:
     """Say what the largest walk takes, before the first."""
     walk, longest = run.config.masks.walk, run.config.cam.resize_long
     sizes = [resized(size, longest) for size in original_sizes(run, seed_ids(run)).values()]
-    grids = [[ceil(side / stride) for side in size] for size in sizes]
+    grids = [[math.ceil(side / stride) for side in size] for size in sizes]
     most = max(walk_bytes(grid, walk.radius) for grid in grids) / 2**20
     if most > walk.budget:
         log.info("walk: up to %d MB, over masks.walk.budget=%d: in tiles", most, walk.budget)
@@ -221,6 +222,15 @@ class Refinement:
         self.network: IRN | AffinityNet | None = None
         if self.config.refine in LEARNT:
             self.network = load_relations(run.folder / "relations" / "model.pt").to(device_of(run.config))
+
+    @cached_property
+    def background_power(self) -> float:
+        """Of `1 - score`, for AffinityNet's background: what makes it equal a score at the seeds' threshold t."""
+        given = self.config.walk.background_power
+        if given is not None:
+            return given
+        t = min(max(seed_threshold(self.run, self.run.folder / "seeds"), 0.01), 0.99)
+        return math.log(t) / math.log(1 - t)
 
     def __call__(self, image: Tensor, maps: Tensor) -> Tensor:
         """Refined maps in [0, 1].
@@ -249,7 +259,7 @@ class Refinement:
         with autocast(self.run.config):
             features = network(image)[0].float()
         size = maps.shape[1:]
-        background = (1 - maps.amax(dim=0, keepdim=True)) ** walk.background_power
+        background = (1 - maps.amax(dim=0, keepdim=True)) ** self.background_power
         planes = F.interpolate(torch.cat([background, maps])[None], features.shape[1:], mode="area")[0]
         affinities = feature_affinities(features, walk.radius)
         scores = affinity_walk(planes, affinities, **walk_options(walk))
@@ -260,7 +270,7 @@ class Refinement:
     def _by_colors(self, image: Tensor, maps: Tensor) -> Tensor:
         options = asdict(self.config.par)
         stride = options.pop("stride")
-        size = [ceil(side / stride) for side in image.shape[2:]]
+        size = [math.ceil(side / stride) for side in image.shape[2:]]
         maps = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
         return par(image[0], maps, **options).clamp(0, 1)
 
