@@ -9,7 +9,7 @@ from wsss.pipeline.refine_seeds import require_crf
 from wsss.pipeline.report import make_report
 from wsss.pipeline.run import Run
 from wsss.pipeline.self_training import train_segmenters
-from wsss.pipeline.train_classifier import train_classifier, train_classifiers
+from wsss.pipeline.train_classifier import require_classes, train_classifier, train_classifiers
 
 STEPS: dict[str, Callable[[Run], object]] = {
     "classifier": train_classifier,
@@ -28,8 +28,11 @@ def run_pipeline(run: Run) -> dict[str, float]:
 
 def run_steps(run: Run, names: Sequence[str]) -> dict[str, float]:
     """Some of `STEPS`, in order; returns the figures of results.json."""
+    # Now, rather than after an hour of training.
+    if "recam" in names:
+        require_classes(run)
     if "masks" in names:
-        require_crf(run.config.masks)  # now, rather than after an hour of training
+        require_crf(run.config.masks)
     for name in names:
         STEPS[name](run)
     return on_first(run.write_results)

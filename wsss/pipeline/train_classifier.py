@@ -82,6 +82,14 @@ def train_recam(run: Run, *, control: bool = False) -> Step:
     return step
 
 
+def require_classes(run: Run) -> None:
+    """Refuse ReCAM's loss on a single class, whose softmax is 1 whatever the network says."""
+    if run.config.recam.enabled and run.config.recam.sce_weight and run.data.num_classes == 1:
+        raise InputError(
+            f"{run.data.root}: {run.data.classes[0]} is its only class, and ReCAM compares classes; pass recam=none"
+        )
+
+
 def _fit(
     run: Run,
     step: Step,
@@ -118,6 +126,7 @@ def _fit(
 
 def train_classifiers(run: Run) -> None:
     """Steps `classifier` and, unless left out, `recam` and its `control`."""
+    require_classes(run)
     train_classifier(run)
     if run.config.recam.enabled:
         train_recam(run)
