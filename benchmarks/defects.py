@@ -42,7 +42,7 @@ def rows(run: Run) -> Iterator[tuple[str, tuple[str, ...], str]]:
 
 
 def score(run: Run, folder: Path) -> dict[str, float]:
-    """mIoU at the best threshold and at the one chosen without truth, and IoU of each class there, in percent."""
+    """Mean IoU at the best threshold and at the one chosen without truth, and IoU of each class there, in percent."""
     truths = {image_id: read_mask(run.data.mask_path(image_id)) for image_id in run.score_ids}
     threshold = seed_threshold(run, folder)
     grid = np.arange(run.config.cam.thresholds) / run.config.cam.thresholds
@@ -63,7 +63,12 @@ def pictures(run: Run, number: int) -> list[tuple[Tensor, list[int]]]:
 
 
 def images_per_second(
-    run: Run, network: Classifier, seen: Sequence[tuple[Tensor, list[int]]], kind: str, stages: Sequence[str], repeats: int
+    run: Run,
+    network: Classifier,
+    seen: Sequence[tuple[Tensor, list[int]]],
+    kind: str,
+    stages: Sequence[str],
+    repeats: int,
 ) -> float:
     """Of drawing one kind of map from some stages."""
     config = replace(run.config.cam, stages=list(stages), stage_weights=None, keep_stages=False)

@@ -184,8 +184,9 @@ def _class_names(
         return tuple(map(class_name, classes)), "data.classes"
     if listed.exists():
         names = tuple(map(class_name, read_lines(listed)))
-        begins_with_background = [name.lower() for name in names[:1]] == ["background"]  # label 0, as some lists have it
-        return names[1:] if begins_with_background else names, str(listed)
+        # Some lists begin with label 0.
+        has_background = [name.lower() for name in names[:1]] == ["background"]
+        return names[1:] if has_background else names, str(listed)
     if is_voc:
         return VOC_CLASSES, "VOC's classes"
     if labels == "table":

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from wsss.data import ImageDataset, eval_transform, size_loader
+from wsss.errors import InputError
 from wsss.metrics import (
     OCCLUDED_FROM,
     Predict,
@@ -25,7 +26,6 @@ from wsss.metrics import (
     relative_variance,
     road,
 )
-from wsss.errors import InputError
 from wsss.models import Classifier
 from wsss.pipeline.drawing import labels_of
 from wsss.pipeline.drawn_maps import drawn_maps, has_single_labels, judge_name, load_judge, probabilities

@@ -146,8 +146,8 @@ def _random_splits(tiles: Sequence[Sequence[Photograph]], seed: int) -> dict[str
     kinds = [{photograph.kind or FREE for photograph in tile} for tile in tiles]
     is_val = stratified_split(kinds, val_share=VAL_SHARE, seed=seed)
     return {
-        split: sorted(photo for tile, val in zip(tiles, is_val, strict=True) if val == (split == "val") for photo in tile)
-        for split in SPLITS
+        split: sorted(photo for tile, val in zip(tiles, is_val, strict=True) if val == is_wanted for photo in tile)
+        for split, is_wanted in (("train", False), ("val", True))
     }
 
 
@@ -177,7 +177,8 @@ def prepare_dagm(source: Path, out: Path) -> int:
     Raises:
         InputError: if a photograph, mask or table is missing or unreadable, or `out` holds other lists.
     """
-    folders = sorted((path for path in source.glob("Class*") if path.name[5:].isdecimal()), key=lambda p: int(p.name[5:]))
+    numbered = (path for path in source.glob("Class*") if path.name[5:].isdecimal())
+    folders = sorted(numbered, key=lambda path: int(path.name[5:]))
     if not folders:
         raise InputError(f"{source}: no Class1, Class2, … in it; name their folder by --source")
     splits = {
