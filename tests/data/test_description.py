@@ -195,9 +195,14 @@ def test_a_list_that_a_windows_editor_saved_is_read(tiny) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "message"), [("", "expected 1 to 254"), ("Background\ncat\n", "leave out background")]
+    ("lines", "message"), [("", "expected 1 to 254"), ("cat\nBackground\n", "leave out background")]
 )
 def test_a_class_list_that_cannot_be_is_named(root: Path, lines: str, message: str) -> None:
     (root / "classes.txt").write_text(lines)
     with pytest.raises(InputError, match=rf"classes\.txt: {message}"):
         describe(root)
+
+
+def test_a_class_list_may_begin_with_background(root: Path) -> None:
+    (root / "classes.txt").write_text("background\ncat\n")
+    assert describe(root).classes == ("cat",)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.pipeline.shapes import judge_of, shapes_run
+from wsss.errors import InputError
+from wsss.pipeline import drawing
 from wsss.pipeline import faithfulness as module
 from wsss.pipeline.faithfulness import faithfulness, stage_gradients
 from wsss.pipeline.networks import new_classifier
@@ -69,3 +71,19 @@ def test_gradients_are_of_each_images_own_classes(run: Run) -> None:
     cells = first["stage5"].shape[2] * first["stage5"].shape[3]
     assert torch.allclose(second["stage5"][0, :, 0, 0], network.fc1_weight[5] / cells)
     assert torch.allclose(first["stage5"][1, :, 0, 0], network.fc1_weight[0] / cells)
+
+
+def test_images_without_a_class_are_passed_over(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = {"0", "1"}
+
+    def labels_of(of_run: Run, ids: Iterable[str]) -> dict[str, torch.Tensor]:
+        return {i: row * (i not in blank) for i, row in drawing.labels_of(of_run, ids).items()}
+
+    monkeypatch.setattr(module, "labels_of", labels_of)
+    run.config.faithfulness.limit_images = 1
+    faithfulness(run)
+    written = json.loads((run.folder / "faithfulness" / "train" / "scores.json").read_text())
+    assert (written["protocol"]["images"], written["protocol"]["pairs"]) == (1, 1)
+    blank |= {*run.train_ids}
+    with pytest.raises(InputError, match="photos: no image of train has a class"):
+        faithfulness(run)

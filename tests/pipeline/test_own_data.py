@@ -53,7 +53,8 @@ def test_the_whole_pipeline_runs_on_own_photographs(tmp_path: Path, kind: str) -
         "200 classes": [f"c {199 - 13 * i}" for i in range(16)],
     }
     listed = [f"c {i}" for i in range(200)] if kind == "200 classes" else []
-    run = small_run(own_data(tmp_path / "photos", names[kind], listed=listed), tmp_path / "out")
+    recam = ["recam=none"] if kind == "one class" else []
+    run = small_run(own_data(tmp_path / "photos", names[kind], listed=listed), tmp_path / "out", *recam)
     run_pipeline(run)
     assert len(run.train_ids) + len(run.val_ids) == 16
     blank = [i for i, labels in zip(run.train_ids, run.train_labels, strict=True) if not labels.any()]

@@ -29,6 +29,7 @@ SCRIPTS = (
     "run_pipeline",
     "summarize",
     "prepare_coco",
+    "prepare_defects",
     "prepare_voc",
     "export_masks",
     "import_masks",

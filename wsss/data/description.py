@@ -118,8 +118,8 @@ def describe(
     Args:
         root: its folder, in VOC layout or with images of one's own.
         name: default: the folder's name.
-        classes: default: the lines of `root/classes.txt`; else VOC's twenty in VOC layout, else what the table or the
-            folders of images name.
+        classes: default: the lines of `root/classes.txt`, which may begin with background; else VOC's twenty in VOC
+            layout, else what the table or the folders of images name.
         labels: one of `LABEL_SOURCES`, or `auto`: the first of these that is there.
         image_folder: default: JPEGImages or images, whichever is there, else root itself.
         mask_folder: default: SegmentationClass or masks.
@@ -183,7 +183,10 @@ def _class_names(
     if classes is not None:
         return tuple(map(class_name, classes)), "data.classes"
     if listed.exists():
-        return tuple(map(class_name, read_lines(listed))), str(listed)
+        names = tuple(map(class_name, read_lines(listed)))
+        # Some lists begin with label 0.
+        has_background = [name.lower() for name in names[:1]] == ["background"]
+        return names[1:] if has_background else names, str(listed)
     if is_voc:
         return VOC_CLASSES, "VOC's classes"
     if labels == "table":

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from wsss.data import ImageDataset, eval_transform, size_loader
+from wsss.errors import InputError
 from wsss.metrics import (
     OCCLUDED_FROM,
     Predict,
@@ -60,14 +61,17 @@ def faithfulness(run: Run) -> dict[str, dict[str, float | None]]:
         Kind -> figures in percent; None where there is nothing to count.
 
     Raises:
-        InputError: if there are no seeds, or no such network.
+        InputError: if there are no seeds, no such network, or no image with a class.
     """
     options = run.config.faithfulness
     prepare(run.config)
     judge = judge_name(run, options.network)
     network = load_judge(run, judge)
     maps = drawn_maps(run, options.split, options.kinds)
-    ids = maps.ids[: options.limit_images]
+    with_class = [image_id for image_id, labels in labels_of(run, maps.ids).items() if labels.any()]
+    ids = with_class[: options.limit_images]
+    if not ids:
+        raise InputError(f"{run.data.root}: no image of {maps.split} has a class whose map could be looked at")
     is_single = has_single_labels(run)
 
     def predict(images: Tensor) -> Tensor:

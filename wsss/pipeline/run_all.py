@@ -28,10 +28,11 @@ def run_pipeline(run: Run) -> dict[str, float]:
 
 def run_steps(run: Run, names: Sequence[str]) -> dict[str, float]:
     """Some of `STEPS`, in order; returns the figures of results.json."""
-    if "masks" in names:
-        require_crf(run.config.masks)  # now, rather than after an hour of training
+    # Now, rather than after an hour of training.
     if "recam" in names:
-        require_rivals(run)  # likewise
+        require_rivals(run)
+    if "masks" in names:
+        require_crf(run.config.masks)
     for name in names:
         STEPS[name](run)
     return on_first(run.write_results)

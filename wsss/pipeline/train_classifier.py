@@ -91,15 +91,19 @@ def train_recam(run: Run, *, control: bool = False) -> Step:
 
 
 def require_rivals(run: Run) -> None:
-    """Refuse `recam.softmax=present` where no image has a second class that it could tell the first from.
+    """Refuse an SCE that never has a second class to tell the first from.
 
     Raises:
         InputError: if FC2 has nothing else to learn by.
     """
     options = run.config.recam
-    if not options.enabled or options.softmax == "all" or options.fc2_loss != "sce":
+    if not options.enabled or options.sce_weight == 0 or options.fc2_loss != "sce":
         return
-    if ((run.train_labels > 0).sum(dim=1) < 2).all():
+    if run.data.num_classes == 1:
+        raise InputError(
+            f"{run.data.root}: {run.data.classes[0]} is its only class, and ReCAM compares classes; pass recam=none"
+        )
+    if options.softmax == "present" and ((run.train_labels > 0).sum(dim=1) < 2).all():
         raise InputError(
             "recam.softmax=present: no train image has two labels, so the SCE is 0 in each and FC2 learns nothing; "
             "choose recam.softmax=all"

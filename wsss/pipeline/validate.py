@@ -68,6 +68,9 @@ def _print(run: Run, found: Survey) -> None:
         table.add_row(name, *map(str, row))
     if len(counts) > MAX_ROWS:
         table.add_row(f"and {len(counts) - MAX_ROWS} more", *("" for _ in found.splits))
+    without = [sum(found.images[i].labels == () for i in ids) for ids in found.splits.values()]
+    if any(without):
+        table.add_row("[dim]no class[/dim]", *map(str, without))
     console.print(table)
     bad = len({fault.image_id for fault in found.errors})
     console.print(f"{len(found.images)} images, {len(found.errors)} errors in {bad} of them, {len(found.notes)} notes")

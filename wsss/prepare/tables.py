@@ -4,7 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wsss.data import DataDescription, read_labels, read_split
+from wsss.data import DataDescription, read_labels
+from wsss.data.files import read_lines
 from wsss.errors import InputError
 from wsss.writing import csv_text, write_text
 
@@ -14,7 +15,12 @@ LISTS = "ImageSets/Segmentation"
 
 
 def write_list(data: DataDescription, split: str, ids: Sequence[str]) -> bool:
-    """Write the list of a split, unless it is there.
+    """Write the list of a split, as `write_lines` does."""
+    return write_lines(data.root / LISTS / f"{split}.txt", ids)
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> bool:
+    """Write a list, unless it is there.
 
     Returns:
         Whether it was written.
@@ -22,24 +28,27 @@ def write_list(data: DataDescription, split: str, ids: Sequence[str]) -> bool:
     Raises:
         InputError: if another list is there.
     """
-    path = data.root / LISTS / f"{split}.txt"
     if path.exists():
-        if read_split(data, split) != list(ids):
+        if read_lines(path) != list(lines):
             raise InputError(f"{path}: another list is there already; move it away or choose another folder")
         return False
-    write_text(path, "".join(f"{image_id}\n" for image_id in ids))
+    write_text(path, "".join(f"{line}\n" for line in lines))
     return True
 
 
 def write_labels(data: DataDescription, ids: Sequence[str]) -> bool:
-    """Write `labels.csv` under the root: `image,labels`, a line an image, its class names joined by `;`.
+    """Write `labels.csv` under the root with the labels that `data` reads, as `write_table` does."""
+    return write_table(data.root, {i: [data.classes[label] for label in read_labels(data, i)] for i in ids})
+
+
+def write_table(root: Path, names: Mapping[str, Sequence[str]]) -> bool:
+    """Write `labels.csv`: `image,labels`, a line an image, its class names joined by `;`.
 
     Returns:
         Whether it was written: not, if it holds the same.
     """
-    rows = ((i, ";".join(data.classes[label] for label in read_labels(data, i))) for i in sorted(ids))
-    text = csv_text(("image", "labels"), rows)
-    path = data.root / "labels.csv"
+    text = csv_text(("image", "labels"), ((image_id, ";".join(names[image_id])) for image_id in sorted(names)))
+    path = root / "labels.csv"
     if path.exists() and path.read_bytes() == text.encode():
         return False
     write_text(path, text)
