@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from PIL import Image
 
 from wsss.data import VOID, save_mask
 from wsss.errors import InputError
-from wsss.pipeline.audit import audit_masks
+from wsss.pipeline.audit import ImageAudit, area_outliers, audit_image, audit_masks
 from wsss.pipeline.run import Run
 from wsss.seeds import save_seeds
 
@@ -88,6 +91,7 @@ def test_figures_are_the_counted_ones(audited_run: Callable[..., Run], capsys: p
     assert (classes["bird"]["images"], classes["bird"]["erased"]) == ("6", "1")
     assert float(classes["bird"]["over"]) == pytest.approx(100 * 300 / 1200)
     assert float(classes["bird"]["precision"]) == pytest.approx(100 * 1000 / 1300, abs=0.01)
+    assert float(classes["bird"]["recall"]) == pytest.approx(100 * 1000 / 1200, abs=0.01)
     images = table(run.folder / "audit" / "images.csv")
     assert images["1"]["reasons"].startswith("no bird in the mask")
     assert (images["0"]["miou"], images["0"]["erased"]) == ("100.0", "")
@@ -110,6 +114,33 @@ def test_without_truth_odd_masks_come_first(audited_run: Callable[..., Run]) -> 
     assert by_id["2"]["seed_mask"] == 0.5
     assert by_id["0"]["seed_mask"] == 1
     assert by_id["2"]["miou"] is None
+
+
+@dataclass
+class TwoMasks:
+    """A mask maker whose seeds are bird in the left half and whose CRF sees bird in the left quarter."""
+
+    kind: str = "crf"
+    data: Any = field(default_factory=lambda: SimpleNamespace(num_classes=2))
+
+    def __call__(self, image_ids: list[str], thresholds: list[float]) -> list[list[np.ndarray]]:
+        mask = np.zeros((20, 20), np.uint8)
+        mask[:, : 5 if self.kind == "crf" else 10] = 1
+        return [[mask]]
+
+
+def test_seeds_mask_and_crf_are_compared_in_pairs(tmp_path: Path) -> None:
+    maker: Any = TwoMasks()
+    save_mask(tmp_path / "0.png", np.ones((20, 20), np.uint8))
+    audited = audit_image(maker, "0", [0, 1], 0.3, tmp_path, has_truth=False)
+    assert (audited.seed_mask, audited.seed_crf, audited.crf_mask) == (0.5, 0.75, 0.25)
+    assert (audited.areas, audited.erased) == ([1.0, 0.0], [1])
+
+
+def test_a_class_much_larger_than_elsewhere_is_an_outlier() -> None:
+    areas = [0.1, 0.11, 0.09, 0.105, 0.9, 0.0]
+    audited = [ImageAudit(str(i), [1], [area], 1.0, 1.0, 1.0, 1.0, None) for i, area in enumerate(areas)]
+    assert area_outliers(audited) == {"4": {1: 0.9}}  # the empty mask is erased, not small
 
 
 def test_a_missing_mask_is_named(audited_run: Callable[..., Run]) -> None:

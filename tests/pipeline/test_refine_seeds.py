@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from wsss.errors import InputError
 from wsss.models import IRN, AffinityNet
 from wsss.models.files import save_model
 from wsss.pipeline import refine_seeds as module
+from wsss.pipeline.config import WalkConfig
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import seed_threshold
 from wsss.pipeline.networks import new_classifier
@@ -144,6 +146,38 @@ def test_edges_of_an_image_stop_its_seeds(seeded_run: Callable[..., Run], monkey
     walked = module.Refinement(run)(torch.zeros(1, 3, 160, 160, dtype=torch.uint8), maps)
     assert walked[..., :20].min() > 0.1
     assert walked[..., 20:].max() == 0
+
+
+def test_edges_are_seen_at_every_scale_and_mirrored_and_brought_back() -> None:
+    class Ramp(torch.nn.Module):
+        """The image's own values, its width, and a ramp that falls to the right whatever the image is."""
+
+        def edges(self, images: torch.Tensor) -> torch.Tensor:
+            width = images.shape[3]
+            return images[:, 0] + width / 100 + torch.linspace(1, -1, width)
+
+    image = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
+    image[..., :20] = 255
+    network: Any = Ramp()
+    both = module.edges(network, image, WalkConfig(scales=[1.0, 2.0]), size=(40, 40)).logit()
+    assert both[0, 5] == pytest.approx(1 + 0.6, abs=1e-4)  # ramps cancel, widths 40 and 80 average
+    assert both[0, 35] == pytest.approx(0.6, abs=1e-4)
+    plain = module.edges(network, image, WalkConfig(flip=False), size=(40, 40)).logit()
+    assert plain[0, 39] == pytest.approx(0.4 - 1, abs=1e-4)
+
+
+def test_displacements_of_the_train_images_are_centred(
+    seeded_run: Callable[..., Run], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = seeded_run("masks=irn")
+    with caplog.at_level("INFO"):
+        refine_seeds(run)
+    assert "walk: up to" in caplog.text
+    network: Any = load_relations(run.folder / "relations" / "model.pt")
+    assert network.mean_displacement.abs().max() > 0
+    with torch.inference_mode():
+        means = [network(image).displacement.mean(dim=(0, 2, 3)) for _, image in module.seed_images(run, run.train_ids)]
+    assert torch.stack(means).mean(dim=0).abs().max() < 0.05 * torch.stack(means).std(dim=0).max()
 
 
 def test_options_of_other_kinds_make_nothing_stale(

@@ -250,7 +250,7 @@ class WalkConfig:
         keep: share of the seeds in the refined ones; the rest is walked. 0 as published: the walk alone.
         background_power: psa: the background starts with (1 - the best score) to this power, 16 as published;
             default: the one at which it equals a score at the seeds' threshold.
-        budget: megabytes that a walk's matrix may take; a larger photograph is walked in tiles.
+        budget: MiB that a walk's matrix may take; a larger photograph is walked in tiles, of some 25 MiB at least.
     """
 
     radius: int = 5

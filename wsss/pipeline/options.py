@@ -119,6 +119,7 @@ NOT_EMPTY = (
     *("cam.seed", "cam.stages", "cam.drawn_stages", "localization.kinds", "faithfulness.kinds"),
     *SOME_POSITIVE,
 )
+MAX_RADIUS = 32  # cells between which IRN and AffinityNet look for paths; published: 10 and 5
 ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
 
@@ -136,6 +137,8 @@ def check_options(config: Config) -> None:
         require(config, name, lambda value: value >= 0, "0 or more")
     for name in POSITIVE:
         require(config, name, lambda value: value > 0, "more than 0")
+    for name in ("masks.walk.radius", "masks.relations.radius"):
+        require(config, name, lambda value: value <= MAX_RADIUS, f"at most {MAX_RADIUS}: paths grow by its cube")
     for name in NOT_EMPTY:
         require(config, name, lambda value: len(value) > 0, "at least one entry")
     for name in ALL_POSITIVE:

@@ -209,9 +209,9 @@ def _tell_memory(run: Run, stride: int) -> None:
     grids = [[math.ceil(side / stride) for side in size] for size in sizes]
     most = max(walk_bytes(grid, walk.radius) for grid in grids) / 2**20
     if most > walk.budget:
-        log.info("walk: up to %d MB, over masks.walk.budget=%d: in tiles", most, walk.budget)
+        log.info("walk: up to %d MiB, over masks.walk.budget=%d: in tiles", most, walk.budget)
     else:
-        log.info("walk: up to %.1f MB", most)
+        log.info("walk: up to %.1f MiB", most)
 
 
 class Refinement:
