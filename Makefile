@@ -1,10 +1,12 @@
-# make demo | test | lint | bench | clean. Each target makes its own .venv first, which is quick the second time.
+# make demo | test | lint | bench | results | clean. Each target makes its own .venv first, which is quick the second time.
 #   make test-reference   the masks' tests against pydensecrf, which is installed first and needs a C++ compiler
 #   PYTHON=…              interpreter the environment is made with (3.10 or newer)
 #   RUN="a=1 b=2"         further options of the demo
+#   RESULTS="lambda …"    tables of docs/results.md and options, see benchmarks/results.py; all take a day
 
 PYTHON ?= python3
 RUN ?=
+RESULTS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -12,7 +14,7 @@ STAMP := $(VENV)/.installed
 REFERENCE := $(VENV)/.installed-pydensecrf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference lint bench clean
+.PHONY: help demo test test-reference lint bench results clean
 
 help:
 	@head -5 Makefile | cut -c3-
@@ -56,6 +58,9 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/segmenter.py
+
+results: $(STAMP)
+	$(PY) benchmarks/results.py $(RESULTS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,7 @@
 """How far the maps of a run tell what its classifier looks at, all kinds side by side; and how its gradients vary."""
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,6 +79,7 @@ def faithfulness(run: Run) -> dict[str, dict[str, float | None]]:
         with torch.no_grad():
             return probabilities(run, network(images))
 
+    start = time.monotonic()
     generators = {kind: torch.Generator().manual_seed(run.config.seed) for kind in maps.folders}
     rows: dict[str, Rows] = {kind: defaultdict(list) for kind in maps.folders}
     spread: dict[str, list[Tensor]] = defaultdict(list)
@@ -106,7 +108,7 @@ def faithfulness(run: Run) -> dict[str, dict[str, float | None]]:
     )
     folder = run.folder / "faithfulness" / options.split
     quartiles = {stage: _quartiles(torch.cat(values).numpy()) for stage, values in spread.items()}
-    _write(run, folder, figures, pooled, quartiles, protocol)
+    _write(run, folder, figures, pooled, quartiles, protocol, time.monotonic() - start)
     Console().print(_table(figures), stamp(protocol), highlight=False, markup=False)
     log.info("wrote %s", folder)
     return figures
@@ -214,9 +216,11 @@ def _write(
     pooled: Mapping[str, Mapping[str, Tensor]],
     quartiles: Mapping[str, tuple[float, ...]],
     protocol: Mapping[str, object],
+    seconds: float,
 ) -> None:
     """Write `scores.json`, `scores.csv`, `road.csv`, and `gradient_variance.csv` with its plot."""
-    write_json(folder / "scores.json", {"protocol": protocol, "unit": "percent", "kinds": figures})
+    content = {"protocol": protocol, "unit": "percent", "seconds": round(seconds, 1), "kinds": figures}
+    write_json(folder / "scores.json", content)
     rows = [[kind, *("" if value is None else value for value in row.values())] for kind, row in figures.items()]
     write_scores(folder / "scores.csv", ["kind", *FIGURES], rows, protocol)
     curves: list[list[object]] = [

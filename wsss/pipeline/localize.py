@@ -1,6 +1,7 @@
 """How well the maps of a run find their objects: boxes against true ones, pixels, and the classifier within boxes."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +74,7 @@ def localize(run: Run) -> dict[str, dict[str, float]]:
     judge = judge_name(run, options.network)
     network = load_judge(run, judge)
     maps = drawn_maps(run, options.split, options.kinds)
+    start = time.monotonic()
     source = box_source(run, maps.ids)
     truths = {image_id: truth for image_id in maps.ids if (truth := true_boxes(run, image_id, source)) is not None}
     if not truths:
@@ -108,7 +110,7 @@ def localize(run: Run) -> dict[str, dict[str, float]]:
         crop=run.config.classifier.augment.crop,
     )
     folder = run.folder / "localization" / options.split
-    _write(folder, found, figures, protocol)
+    _write(folder, found, figures, protocol, time.monotonic() - start)
     with whole_file(folder / "boxes.png") as file:
         picture(run, maps, truths, found).save(file, "PNG")
     Console().print(_table(figures), stamp(protocol), highlight=False, markup=False)
@@ -220,9 +222,11 @@ def _write(
     found: Mapping[str, Found],
     figures: Mapping[str, Mapping[str, float]],
     protocol: Mapping[str, object],
+    seconds: float,
 ) -> None:
     """Write `scores.json`, `scores.csv`, `curves.csv` (of every fraction) and `boxes.csv` (every box)."""
-    write_json(folder / "scores.json", {"protocol": protocol, "unit": "percent", "kinds": figures})
+    content = {"protocol": protocol, "unit": "percent", "seconds": round(seconds, 1), "kinds": figures}
+    write_json(folder / "scores.json", content)
     columns = list(next(iter(figures.values())))
     rows = [[kind, *row.values()] for kind, row in figures.items()]
     write_scores(folder / "scores.csv", ["kind", *columns], rows, protocol)

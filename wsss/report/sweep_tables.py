@@ -70,7 +70,7 @@ def overview(comparison: Comparison, figures: Sequence[str]) -> TextTable:
     if (key := comparison.headline) is not None and len(rows) > 1:
         header += ["against control", "p (Holm)"]
         for row, tested in zip(rows, control_differences(comparison, key), strict=True):
-            row += [NONE, NONE] if tested is None else [_signed(key, tested.difference.mean), _p_text(tested.p_holm)]
+            row += [NONE, NONE] if tested is None else [_signed(key, tested.difference.mean), p_text(tested.p_holm)]
     return TextTable(header, rows, set(range(len(comparison.names), len(header))))
 
 
@@ -111,8 +111,8 @@ def figure_table(comparison: Comparison, key: str) -> TextTable:
             " / ".join(format_value(key, value) for value in values) if len(values) > 1 else NONE,
             "control" if is_control else _difference_text(key, tested),
             str(tested.difference.n) if tested else NONE,
-            _p_text(tested.difference.p if tested else None),
-            _p_text(tested.p_holm if tested else None),
+            p_text(tested.difference.p if tested else None),
+            p_text(tested.p_holm if tested else None),
         ]
         rows.append((-math.inf if found is None else found.mean, row))
     if len(rows) > MANY:
@@ -156,8 +156,8 @@ def kinds_table(comparison: Comparison) -> TextTable | None:
             _mean_text(key, setting.spread(key)),
             _difference_text(key, tested),
             str(tested.difference.n),
-            _p_text(tested.difference.p),
-            _p_text(tested.p_holm),
+            p_text(tested.difference.p),
+            p_text(tested.p_holm),
         ]
         for setting, key, tested in found
     ]
@@ -177,7 +177,7 @@ def headline_cards(comparison: Comparison) -> list[tuple[str, str, str, str]]:
     if tested is not None:
         _, mean, low, high, p = tested.difference
         between = "" if low is None else f"95 % interval {_interval(key, low, high, signed=True)}"
-        of_test = "no test" if p is None else f"p {_p_text(p)}, with Holm's correction {_p_text(tested.p_holm)}"
+        of_test = "no test" if p is None else f"p {p_text(p)}, with Holm's correction {p_text(tested.p_holm)}"
         small = f"{_count(tested.difference.n, 'pair')}, {of_test}"
         cards.append(("Against the control", _signed(key, mean), between, small))
     return cards
@@ -307,7 +307,7 @@ def _significance(tested: Tested) -> str:
     few = f"; {_count(n, 'random seed')} mean little" if n < FEW else ""
     chance = "unlikely to be chance" if p < LEVEL else "may well be chance"
     equals = "" if p < 0.001 else "= "
-    return f"p {equals}{_p_text(p)} in a paired test over {_count(n, 'seed')}, after Holm's correction: {chance}{few}"
+    return f"p {equals}{p_text(p)} in a paired test over {_count(n, 'seed')}, after Holm's correction: {chance}{few}"
 
 
 def _count(n: int, what: str) -> str:
@@ -338,7 +338,8 @@ def _signed(key: str, value: float) -> str:
     return ("−" if value < 0 else "+") + format_value(key, abs(value))
 
 
-def _p_text(p: float | None) -> str:
+def p_text(p: float | None) -> str:
+    """A p-value."""
     if p is None:
         return NONE
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
