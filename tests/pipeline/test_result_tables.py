@@ -219,6 +219,9 @@ def test_numbers_of_other_commands_are_not_shown(
         (tables / "weights.yaml").write_text(SPEC.replace(old, new))
         with pytest.raises(InputError, match=told):
             render_table(read_spec(tables / "weights.yaml"), numbers)
+    numbers.write_text("<<<<<<< HEAD")
+    with pytest.raises(InputError, match=r"weights\.json: not readable"):
+        render_table(read_spec(tables / "weights.yaml"), numbers)
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,10 @@ def render_table(spec: TableSpec, path: Path) -> str:
     if not path.exists():
         expected = f"Not measured yet; thought to take {spec.minutes:g} core-minutes."
         return f"{heading}\n\n{_filled(data, expected)}\n\n{commands}"
-    numbers: Numbers = json.loads(path.read_text())
+    try:
+        numbers: Numbers = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not readable ({error}); measure {path.stem} again") from None
     if (numbers["commands"], numbers["seeds"]) != (spec.commands, spec.seeds):
         raise InputError(f"{path}: measured by other commands than the table has now; measure {path.stem} again")
     try:
