@@ -7,6 +7,7 @@ import torch
 
 from wsss.data import ImageDataset, TrainValData, label_table, size_loader, train_transform
 from wsss.data.datamodule import size_batches
+from wsss.data.dataset import Draw
 
 IDS = ["one", "two", "three"]
 
@@ -48,6 +49,30 @@ def test_processes_validate_every_image_once_in_equally_many_batches(tiny, world
     assert len({len(batches) for batches in shards}) == 1
 
 
+def epoch(loader, number: int) -> list[torch.Tensor]:
+    loader.sampler.set_epoch(number)
+    return [batch.images for batch in loader]
+
+
+def test_draws_follow_from_seed_epoch_and_image_alone(tiny) -> None:
+    train = dataset(tiny, transform=train_transform(crop=8, color_jitter=0.3), ids=IDS)
+    loader = TrainValData(train, train, batch_size=3, seed=1).train_dataloader()
+    (first,), (second,) = epoch(loader, 0), epoch(loader, 1)
+    torch.rand(7)
+    assert torch.equal(epoch(loader, 0)[0], first)
+    assert not torch.equal(first.sum((1, 2, 3)).sort().values, second.sum((1, 2, 3)).sort().values)
+    shares = [
+        epoch(TrainValData(train, train, batch_size=2, shard=(i, 2), seed=1).train_dataloader(), 0) for i in range(2)
+    ]
+    for images in (image for share in shares for image in share):
+        assert any(torch.equal(images[0], image) for image in first)
+    other = TrainValData(train, train, batch_size=3, seed=2).train_dataloader()
+    assert not torch.equal(epoch(other, 0)[0], first)
+    state = torch.get_rng_state()
+    train[Draw(0, seed=3)]
+    assert torch.equal(torch.get_rng_state(), state)  # others' random numbers are as if there had been no draw
+
+
 def test_size_loader_visits_every_image_once(tiny) -> None:
     batches = list(size_loader(dataset(tiny), batch_size=8))
     assert [batch.ids for batch in batches] == [["two"], ["one", "three"]]
@@ -62,13 +87,12 @@ def test_training_leaves_out_the_incomplete_batch_unless_it_is_the_only_one(tiny
 
 
 def test_training_order_follows_the_seed(tiny) -> None:
-    data = TrainValData(dataset(tiny), dataset(tiny), batch_size=1)
-    orders = []
-    for seed in (1, 1, 2, 3, 4):
-        torch.manual_seed(seed)
-        orders.append([batch.ids[0] for batch in data.train_dataloader()])
-    assert orders[0] == orders[1]
-    assert len({tuple(order) for order in orders}) > 1
+    def order(seed: int) -> tuple[str, ...]:
+        data = TrainValData(dataset(tiny), dataset(tiny), batch_size=1, seed=seed)
+        return tuple(batch.ids[0] for batch in data.train_dataloader())
+
+    assert order(1) == order(1)
+    assert len({order(seed) for seed in (1, 2, 3, 4)}) > 1
 
 
 def test_validation_keeps_the_order_or_groups_by_size(tiny) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
-from wsss.data.dataset import ImageDataset, Sample, collate
+from wsss.data.dataset import Draw, ImageDataset, Sample, collate
 from wsss.photographs import image_size
 
 
@@ -24,7 +25,7 @@ class TrainValData(pl.LightningDataModule):
         val_same_size: whether the validation transform makes all sizes equal.
         shard: this process's place among how many; each trains on its share of every batch, and looks at its share of
             the val images.
-        seed: of the order of the training images that processes share.
+        seed: of the order and the augmentations of the training images.
     """
 
     def __init__(
@@ -46,13 +47,13 @@ class TrainValData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled; the last, incomplete batch is left out unless it is the only one."""
-        rank, world = self.shard
         drop_last = len(self.train) >= self.batch_size
-        order: dict[str, Any] = {"shuffle": True}
-        if world > 1:  # any order that all of them know
-            order = {"sampler": DistributedSampler(self.train, world, rank, seed=self.seed, drop_last=drop_last)}
         return _loader(
-            self.train, self.num_workers, batch_size=max(self.batch_size // world, 1), drop_last=drop_last, **order
+            self.train,
+            self.num_workers,
+            batch_size=max(self.batch_size // self.shard[1], 1),
+            drop_last=drop_last,
+            sampler=Draws(self.train, self.shard, seed=self.seed, drop_last=drop_last),
         )
 
     def val_dataloader(self) -> "DataLoader[Sample] | EqualLengths":
@@ -64,6 +65,33 @@ class TrainValData(pl.LightningDataModule):
             batches = size_batches(self.val, self.batch_size)
         loader = _loader(self.val, self.num_workers, batch_sampler=SizeBatches(batches[rank::world]))
         return loader if world == 1 else EqualLengths(loader, ceil(len(batches) / world))
+
+
+class Draws(DistributedSampler[Any]):
+    """A process's share of the images in a new order each epoch.
+
+    Order and augmentations follow from seed, epoch and image alone: neither what else draws random numbers, nor the
+    number of loader processes, nor an interruption changes them; a step's images are the same however many share it.
+
+    Args:
+        dataset: what is drawn from.
+        shard: this process's place among how many.
+        seed: of the run.
+        drop_last: see to equal shares by leaving images out; else some come twice.
+    """
+
+    def __init__(self, dataset: ImageDataset, shard: tuple[int, int], *, seed: int, drop_last: bool) -> None:
+        rank, world = shard
+        # Seeds far apart: the base class adds the epoch, and seed 1 would begin where seed 0 goes on.
+        super().__init__(dataset, world, rank, seed=derived_seed(seed), drop_last=drop_last)
+
+    def __iter__(self) -> Iterator[Draw]:
+        return (Draw(item, derived_seed(self.seed, self.epoch, item)) for item in super().__iter__())
+
+
+def derived_seed(*numbers: int) -> int:
+    """A seed, 0 … 2³² − 1, unlike that of any other numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 class EqualLengths:
@@ -107,6 +135,7 @@ def _loader(dataset: ImageDataset, num_workers: int, **options: Any) -> DataLoad
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each epoch takes a number from those of the training
         **options,
     )
 

@@ -1,6 +1,7 @@
 """Images with labels and masks as tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +33,17 @@ class Sample(NamedTuple):
     confidence: Tensor | None = None
 
 
+class Draw(NamedTuple):
+    """Which image, and the seed of the random numbers that its transform takes."""
+
+    item: int
+    seed: int
+
+
 class ImageDataset(Dataset[Sample]):
     """Images with their image-level labels and, where asked for, masks.
+
+    Items come by their number, or by a `Draw`, which looks the same whenever and in whichever process it is taken.
 
     Args:
         description: the data set.
@@ -67,7 +77,13 @@ class ImageDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, which: int | Draw) -> Sample:
+        if not isinstance(which, Draw):
+            return self._sample(which)
+        with _numbers_from(which.seed):
+            return self._sample(which.item)
+
+    def _sample(self, index: int) -> Sample:
         image_id = self.ids[index]
         path = self.description.image_path(image_id)
         picture = read_image(path) if self.cache is None else self.cache.read(path, image_id)
@@ -88,6 +104,18 @@ class ImageDataset(Dataset[Sample]):
         planes = [mask] if self.confidence is None else [mask, self.confidence(image_id, mask)]
         stacked = torch.from_numpy(np.stack(planes))
         return stacked if stacked.shape[1:] == size else resize_mask(tv_tensors.Mask(stacked), size)
+
+
+@contextmanager
+def _numbers_from(seed: int) -> Iterator[None]:
+    """Have torch's random numbers on the CPU come from a seed in the block; what follows is as if it had not been."""
+    generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(state)
 
 
 def collate(samples: Sequence[Sample]) -> Sample:

@@ -27,7 +27,7 @@ from torch.distributed.fsdp.wrap import CustomPolicy
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from wsss.data import train_transform
+from wsss.data import derived_seed, train_transform
 from wsss.errors import InputError
 from wsss.models import Backbone
 from wsss.pipeline.callbacks import chosen_callbacks, make_profiler, progress_bar, stops_early
@@ -57,6 +57,21 @@ class EpochLines(Callback):
         }
         figures = ", ".join(f"{name} {value:.3f}" for name, value in sorted(shown.items()))
         log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, figures)
+
+
+class EpochSeed(Callback):
+    """Random numbers of the network itself (dropout) that follow from seed, epoch and process alone.
+
+    A training that goes on from a checkpoint draws what it would have drawn, and nothing that draws between two epochs,
+    such as a look at the val split, changes it.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed the epoch."""
+        torch.manual_seed(derived_seed(self.seed, trainer.current_epoch, trainer.global_rank))
 
 
 class OwnSignals(Callback):
@@ -108,10 +123,8 @@ def fit(
         log.info("continuing from %s", checkpoint)
     step.loggers = start_loggers(config, folder)
     here, is_sharded = place(), config.trainer.strategy == "fsdp" and place().world > 1
-    if here.world > 1:
-        pl.seed_everything(config.seed + here.rank, workers=True, verbose=False)  # augmentations of its own
-        if config.trainer.sync_batchnorm:
-            task.model = convert_sync_batchnorm(task.model)
+    if here.world > 1 and config.trainer.sync_batchnorm:
+        task.model = convert_sync_batchnorm(task.model)
     trained = copy.deepcopy(task) if is_sharded else task
     trainer = _trainer(
         config,
@@ -122,6 +135,7 @@ def fit(
         callbacks=[
             *_watchers.get(),
             *callbacks,
+            EpochSeed(config.seed),
             LossGuard(guarded, attrgetter(f"{guarded}.optimizer.lr")(config), checkpoint.parent),
             *chosen_callbacks(config, figure),
             *_callbacks(config, checkpoint.parent, figure if keep_best else None),
