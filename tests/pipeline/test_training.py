@@ -1,0 +1,53 @@
+"""Trainings that come to the same weights, bit for bit, whatever happens beside them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from tests.pipeline.conftest import SMALL
+from wsss.models.files import read_model
+from wsss.pipeline.run import Run
+from wsss.pipeline.train_segmenter import mask_lesson, train_segmenter
+from wsss.pipeline.training import watched_by
+
+# With dropout, a moving average and the colours, sizes and places of the demo's augmentation.
+OPTIONS = (*SMALL, "segmenter=deeplab_v3", "segmenter.epochs=3", "segmenter.augment.crop=64", "logger=none")
+
+
+class Interruption(Callback):
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def train(make_run: Callable[..., Run], own_masks: Path) -> Callable[..., dict[str, Tensor]]:
+    def trained(name: str, *options: str) -> dict[str, Tensor]:
+        run = make_run(*OPTIONS, f"segmenter.masks={own_masks}", f"run={name}", "reuse=false", *options)
+        step = train_segmenter(run, mask_lesson(run))
+        return read_model(step.folder / "model.pt", kinds=("segmenter",)).state_dict
+
+    return trained
+
+
+def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_looks_at_val_loader_processes_and_interruptions_change_no_weight(
+    train: Callable[..., dict[str, Tensor]],
+) -> None:
+    undisturbed = train("undisturbed")
+    assert_equal(undisturbed, train("fewer_looks", "trainer.val_every=3"))
+    assert_equal(undisturbed, train("loaders", "trainer.num_workers=1"))
+    with pytest.raises(KeyboardInterrupt), watched_by(Interruption()):
+        train("interrupted")
+    assert_equal(undisturbed, train("interrupted"))
+    other = train("other_seed", "seed=1")
+    assert not all(torch.equal(value, other[name]) for name, value in undisturbed.items())
