@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from joblib import Parallel, delayed
 
 from wsss.data import ImageDataset, TrainValData, label_table, size_loader, train_transform
 from wsss.data.datamodule import size_batches
@@ -71,6 +72,15 @@ def test_draws_follow_from_seed_epoch_and_image_alone(tiny) -> None:
     state = torch.get_rng_state()
     train[Draw(0, seed=3)]
     assert torch.equal(torch.get_rng_state(), state)  # others' random numbers are as if there had been no draw
+
+
+def ids_by_loader_process(data: ImageDataset) -> list[str]:
+    return [image_id for batch in size_loader(data, batch_size=1, num_workers=1) for image_id in batch.ids]
+
+
+def test_loader_processes_start_within_processes_of_joblib(tiny) -> None:
+    found = Parallel(n_jobs=2)(delayed(ids_by_loader_process)(dataset(tiny)) for _ in range(2))
+    assert [sorted(ids) for ids in found] == [sorted(IDS)] * 2
 
 
 def test_size_loader_visits_every_image_once(tiny) -> None:

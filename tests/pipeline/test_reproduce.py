@@ -82,7 +82,9 @@ def test_what_would_change_a_repeated_run_is_refused(tmp_path: Path, monkeypatch
     run_script(monkeypatch, f"reproduce={tmp_path / 'smoke'}")
     assert "classifier.epochs=2: would change what reproduce=" in errors[0]
     assert "nowhere" in errors[1]
+    run_script(monkeypatch, f"reproduce={tmp_path / 'smoke'}", "trainer.devices=2")
     assert "no step of this run is finished" in errors[2]
+    assert "one process repeats a run, not 2; pass trainer.devices=1" in errors[3]
 
 
 def test_training_stops_early_and_is_a_step_of_its_own(make_run: Callable[..., Run]) -> None:

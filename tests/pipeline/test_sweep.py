@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -10,13 +11,15 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from tests.pipeline.conftest import REPOSITORY, compose_config
 from wsss.errors import InputError
+from wsss.pipeline.processes import Place
 from wsss.pipeline.run import Run, Step
-from wsss.pipeline.search import distribution
+from wsss.pipeline.search import RESUMED, _ended, distribution
 from wsss.pipeline.step_lock import StepLock
 from wsss.pipeline.sweep import combinations, machine_options
 from wsss.pipeline.sweep_record import job_name, read_job, recorded
@@ -230,3 +233,54 @@ def test_where_to_search_is_written_in_hydras_grammar() -> None:
     assert (plain.low, plain.high, plain.log) == (2, 5, False)
     with pytest.raises(InputError, match=r"a=interval\(3"):
         distribution(*parse("a=interval(3.0,1.0)"))
+
+
+def test_a_sweep_by_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[str] = []
+    monkeypatch.setattr("wsss.pipeline.cli._fail", lambda console, *lines: errors.extend(lines))
+    monkeypatch.setattr("wsss.pipeline.cli.place", lambda: Place(rank=0, world=2))
+    run_script(monkeypatch, "-m", *TINY, "seed=0,1")
+    assert "a sweep is started by one process" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("trials=0", "trials=0: expected 1 or more"),
+        ("objective=seeds/nonsense", "objective=seeds/nonsense: trials have no such figure; they have .*seeds/miou"),
+    ],
+)
+def test_a_search_that_can_find_nothing_is_refused(
+    option: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    errors: list[str] = []
+    monkeypatch.setattr("wsss.pipeline.cli._fail", lambda console, *lines: errors.extend(lines))
+    search = ["-m", "hparams_search=masks", f"hydra.sweeper.search.{option}", "cam.scales=[0.5],[1]"]
+    run_script(monkeypatch, *search, *TINY, "until=seeds", f"outputs={tmp_path}", "run=search", "masks.jobs=1")
+    assert re.search(message, errors[0])
+
+
+def test_two_searches_of_one_name_exclude_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+    errors: list[str] = []
+    monkeypatch.setattr("wsss.pipeline.cli._fail", lambda console, *lines: errors.extend(lines))
+    (tmp_path / "search").mkdir()
+    command = ["-m", "hparams_search=masks", "cam.scales=[0.5],[1]", *TINY, f"outputs={tmp_path}", "run=search"]
+    with FileLock(tmp_path / "search" / "search.lock"):
+        run_script(monkeypatch, *command, "until=masks")
+    assert "another process searches here" in errors[0]
+
+
+def test_an_interrupted_trial_is_taken_up_and_counts_once(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    study = optuna.create_study()
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    study.tell(study.ask(space), 1.0)
+    study.tell(study.ask(space), state=optuna.trial.TrialState.FAIL)  # by its own fault
+    lost = study.ask(space)
+    study.tell(lost, state=optuna.trial.TrialState.FAIL)
+    study.enqueue_trial(lost.params, user_attrs={RESUMED: lost.number})
+    assert [trial.number for trial in _ended(study)] == [0, 1]
+    study.tell(study.ask(space), 2.0)
+    assert [trial.number for trial in _ended(study)] == [0, 1, 3]

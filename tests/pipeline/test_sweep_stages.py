@@ -20,6 +20,7 @@ SWEEP = ["-m", "recam.sce_weight=0.1,1", "cam.stages=[stage5],[stage3,'stage5']"
         ("cam.stages=[stage5],[stage3,stage4]", "[stage3,stage4,stage5]"),
         ("cam.stages=choice([stage5], [stage1, 'stage5'])", "[stage1,stage5]"),
         ("++cam.stages=[stage4],[stage2]", "[stage2,stage4]"),
+        ("cam.stages=[stage4],[stage5],[stage9]", "[stage4,stage5]"),
         ("fusion=max,mean", "${cam.stages}"),
         ("fusion=glob(*)", "${cam.stages}"),
         ("cam.gamma=range(1,4)", "${cam.stages}"),

@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+import shlex
 import shutil
 from pathlib import Path
 
@@ -119,7 +120,8 @@ def test_the_terminal_shows_the_winner_the_failures_and_a_command(
     best = max(means, key=lambda name: means[name])
     weight, stages = best.split()
     assert lines[-1] == (
-        f"python scripts/run_pipeline.py experiment=demo recam.sce_weight={weight} 'cam.stages={stages}'"
+        f"python scripts/run_pipeline.py experiment=demo recam.sce_weight={weight} 'cam.stages={stages}' "
+        + shlex.quote("run='a<b>&c_best'")
     )
     assert sum(line.startswith("left out: ") for line in lines) == 2
     assert any(line.startswith("Best by seeds/miou") for line in lines)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import ceil
+from multiprocessing import get_all_start_methods
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,8 @@ def _loader(dataset: ImageDataset, num_workers: int, **options: Any) -> DataLoad
         dataset,
         collate_fn=collate,
         num_workers=num_workers,
+        # The platform's own way: in a process of joblib's, torch would take joblib's, which loaders cannot use.
+        multiprocessing_context=get_all_start_methods()[0] if num_workers else None,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each epoch takes a number from those of the training

@@ -46,7 +46,7 @@ from wsss.pipeline.processes import (
 from wsss.pipeline.run import Run
 from wsss.pipeline.sweep import is_job_of_sweep, register
 from wsss.pipeline.sweep_record import recorded
-from wsss.pipeline.sweep_stages import share_stages
+from wsss.pipeline.sweep_stages import MULTIRUN, share_stages
 from wsss.report import results_table
 
 OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__doc__ or "", replace=True)  # for --help
@@ -86,6 +86,10 @@ def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callabl
         def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print its errors itself, over several lines
             with one_line_errors():
+                if place().world > 1 and {*MULTIRUN} & {*sys.argv[1:]}:
+                    raise InputError(
+                        "-m: a sweep is started by one process, without torchrun; its jobs start theirs"
+                    )
                 sys.argv[1:] = share_stages(sys.argv[1:]) if not config else sys.argv[1:]
                 composed()
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.environment import differences, environment, hash_file, read_environment
+from wsss.pipeline.processes import place, wanted
 from wsss.pipeline.run import Run, kept_config, read_manifest, write_json
 from wsss.pipeline.run_all import STEPS, run_steps
 
@@ -42,10 +43,14 @@ def reproduce(options: DictConfig, overrides: Sequence[str]) -> bool:
         overrides: those of the command line; of the options only they are heeded.
 
     Raises:
-        InputError: if there is no run to repeat, or an override would change its results.
+        InputError: if there is no run to repeat, an override would change its results, or several processes are to.
     """
     source = Path(options.reproduce)
-    run = Run(reproduction_config(source, options, overrides))
+    config = reproduction_config(source, options, overrides)
+    if (number := max(wanted(config.trainer), place().world)) > 1:
+        one = "pass trainer.devices=1, without torchrun or srun"
+        raise InputError(f"reproduce={source}: one process repeats a run, not {number}; {one}")
+    run = Run(config)
     names = finished(source)
     log.info("repeating %s of %s in %s", ", ".join(names), source, run.folder)
     for line in data_changes(read_environment(source), environment(run)):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 STUDY = "study.log"  # Optuna's journal, in the folder of the search
 INTERMEDIATE = "seeds/miou"
+RESUMED = "resumed"  # attribute of a trial: the number of the interrupted one that it takes up
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Search:
             raise InputError("hparams_search: no true masks of the train split, which judge the trials")
         self.folder = Path(options.outputs) / options.run
         self.until = options.until
+        if config.trials < 1:
+            raise InputError(f"hydra.sweeper.search.trials={config.trials}: expected 1 or more")
         _check_objective(config.objective, self.until)
         self.at_once = max(sweep.jobs_at_once, 1)
         self.tried: list[Job] = []
@@ -80,7 +83,7 @@ class Search:
         Raises:
             InputError: if another process is at it.
         """
-        lock = FileLock(self.folder / f"{STUDY}.lock")
+        lock = FileLock(self.folder / "search.lock")  # Optuna's own is study.log.lock
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
@@ -128,10 +131,10 @@ class Search:
         for frozen in study.get_trials(deepcopy=False):
             if frozen.state == TrialState.RUNNING:
                 study.tell(frozen.number, state=TrialState.FAIL)
-                study.enqueue_trial(frozen.params)
-            elif frozen.state.is_finished():
-                note = "pruned" if frozen.state == TrialState.PRUNED else None
-                self.tried.append(replace(self._job(frozen.params), note=note))
+                study.enqueue_trial(frozen.params, user_attrs={RESUMED: frozen.number})
+        for frozen in _ended(study):
+            note = "pruned" if frozen.state == TrialState.PRUNED else None
+            self.tried.append(replace(self._job(frozen.params), note=note))
 
     def _ask(self, study: "Study") -> Tried:
         trial = study.ask(self.space)
@@ -153,7 +156,7 @@ class Search:
             if INTERMEDIATE not in figures:
                 self._end(study, one, TrialState.FAIL)
             elif to_seeds:
-                value = figures.get(self.config.objective)
+                value = self._objective(figures)
                 self._end(study, one, TrialState.FAIL if value is None else TrialState.COMPLETE, value)
             else:
                 one.trial.report(figures[INTERMEDIATE], step=0)
@@ -165,8 +168,20 @@ class Search:
         going_on = [one for one in going_on if one not in pruned]
         self._launch([one.job for one in going_on])
         for one in going_on:
-            value = _figures(one.job).get(self.config.objective)
+            value = self._objective(_figures(one.job))
             self._end(study, one, TrialState.FAIL if value is None else TrialState.COMPLETE, value)
+
+    def _objective(self, figures: dict[str, float]) -> float | None:
+        """The figure that is searched for; None of a job that failed.
+
+        Raises:
+            InputError: if jobs that are done have no such figure.
+        """
+        wanted = self.config.objective
+        if figures and wanted not in figures:
+            known = ", ".join(name for name in figures if name.endswith("miou"))
+            raise InputError(f"hydra.sweeper.search.objective={wanted}: trials have no such figure; they have {known}")
+        return figures.get(wanted)
 
     def _launch(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -233,14 +248,10 @@ def _until_seeds(job: Job) -> Job:
 
 
 def _ended(study: "Study") -> list[Any]:
-    """Trials that count: all that have been started and not given up for a second start."""
-    from optuna.trial import TrialState
-
-    counted = (TrialState.COMPLETE, TrialState.PRUNED)
-    resumed = sum(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False))
-    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
-    return [trial for trial in trials if trial.state in counted] + failed[resumed:]
+    """Trials that have ended and count: not those that were interrupted, which another takes up."""
+    trials = study.get_trials(deepcopy=False)
+    resumed = {trial.user_attrs.get(RESUMED) for trial in trials}
+    return [trial for trial in trials if trial.state.is_finished() and trial.number not in resumed]
 
 
 def _figures(job: Job) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Sweeps over stages or their fusion: have all jobs of a network share one export of its maps."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 MULTIRUN = ("-m", "--multirun")
 # Options that change how maps are fused, and none of what is drawn.
 OF_FUSION = ("fusion", "cam.fusion", "cam.tanh_stages", "cam.gamma", "cam.stage_weights")
+STAGE = re.compile("stage[1-5]")  # what backbones call them
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +48,8 @@ def _drawn(stages: Override | None) -> str | None:
     sweep = stages.value()
     if not isinstance(sweep, ChoiceSweep) or not all(isinstance(choice, list) for choice in sweep.list):
         return None
-    return f"[{','.join(sorted({_text(stage) for choice in sweep.list for stage in choice}))}]"  # type: ignore[union-attr]
+    named = {_text(stage) for choice in sweep.list for stage in choice}  # type: ignore[union-attr]
+    return f"[{','.join(sorted(filter(STAGE.fullmatch, named)))}]"  # one that no backbone has fails its own job alone
 
 
 def _text(value: Any) -> str:

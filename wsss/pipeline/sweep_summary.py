@@ -37,7 +37,7 @@ IGNORED = (
     *("inference", "evaluation", "checkpoint", "hydra", "sweep", "plan", "hardware"),
 )
 # What the best setting's command leaves out: it is a run of its own, and of the whole pipeline.
-NOT_PASTED = ("run", "seed", "overwrite", "until", "hydra", "sweep", "hparams_search", "cam.drawn_stages")
+NOT_PASTED = ("run", "seed", "overwrite", "until", "hydra", "sweep", "hparams_search")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def read_sweep(folders: Sequence[Path], *, control: Sequence[str] = ()) -> Sweep
     comparison = compare(runs, control=dict(map(_parse, control)), defaults=defaults)
     record = next(iter(records.values()), {})
     command = str(record.get("command", "")) if len(folders) == 1 else ""
-    return SweepSummary(comparison, command, _best_command(comparison, record.get("overrides", ())))
+    return SweepSummary(comparison, command, _best_command(comparison, record.get("overrides", ()), folders[0].name))
 
 
 def write_sweep(folder: Path, summary: SweepSummary, *, figures: Sequence[str] = FIGURES) -> Path:
@@ -248,12 +248,13 @@ def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
-def _best_command(comparison: Comparison, common: Sequence[str]) -> str:
-    """The best setting as a command; of runs without a record, what to add to theirs.
+def _best_command(comparison: Comparison, common: Sequence[str], sweep: str) -> str:
+    """The best setting as a command of a run of its own; of runs without a record, what to add to theirs.
 
     Args:
         comparison: the sweep.
         common: what the sweep was started with, its lists of values included.
+        sweep: its name.
     """
     best = comparison.best
     if best is None:
@@ -264,8 +265,9 @@ def _best_command(comparison: Comparison, common: Sequence[str]) -> str:
         return " ".join(["the runs' own command with", *map(shlex.quote, options)]) if options else ""
     names = {*map(_name, own)}
     overrides = [*(override for override in common if _name(override) not in names), *own]
-    kept = [override for override in overrides if not _is_any(_name(override), NOT_PASTED)]
-    return shlex.join(["python", "scripts/run_pipeline.py", *kept])
+    own_to_sweeps = "cam.drawn_stages"  # maps for all jobs, of which one needs its own alone
+    kept = [o for o in overrides if not _is_any(_name(o), NOT_PASTED) and _name(o) != own_to_sweeps]
+    return shlex.join(["python", "scripts/run_pipeline.py", *kept, f"run={_hydra_text(f'{sweep}_best')}"])
 
 
 def _name(override: str) -> str:
