@@ -15,6 +15,7 @@ from tests.pipeline.conftest import REPOSITORY
 from tests.sweeps import write_run, write_sweep_folder
 from wsss.errors import InputError
 from wsss.pipeline import cli  # noqa: F401  (registers the schema)
+from wsss.pipeline.sweep_record import Job, announce, gather
 from wsss.pipeline.sweep_summary import _hydra_text, print_sweep, read_sweep, summarize_sweep, write_sweep
 from wsss.report.sweep_tables import runs_csv, runs_table
 
@@ -208,3 +209,30 @@ def test_the_script_writes_a_sweeps_page_and_names_a_control_it_lacks(
     with pytest.raises(SystemExit, match="2"):
         call("--control", "recam.sce_weight=7")
     assert capsys.readouterr().err == "error: control recam.sce_weight 7: no finished run has it\n"
+
+
+def test_a_jobs_own_file_knows_better_than_the_sweeps(tmp_path: Path) -> None:
+    write_sweep_folder(tmp_path / "s")
+    record = json.loads((tmp_path / "s" / "sweep.json").read_text())
+    for job in record["jobs"]:
+        job |= {"state": "unfinished", "reason": "interrupted"}
+    (tmp_path / "s" / "sweep.json").write_text(json.dumps(record))
+    with_file = tmp_path / "s" / "1_1" / "job.json"
+    with_file.write_text(json.dumps({"state": "done", "reason": None, "seconds": 7.0}))
+    comparison = read_sweep([tmp_path / "s"]).comparison
+    assert [len(setting.runs) for setting in comparison.settings] == [1]
+    assert all(
+        run.reason == "interrupted" for run in comparison.left_out if (tmp_path / "s" / run.folder.name).exists()
+    )
+
+
+def test_jobs_of_an_earlier_command_stay_in_the_sweeps_record(tmp_path: Path) -> None:
+    jobs = [Job(tmp_path / name, (f"seed={name}",)) for name in ("0", "1", "2")]
+    for job in jobs:
+        announce(job)
+    gather(tmp_path, ["seed=0,1"], jobs[:2])
+    gather(tmp_path, ["seed=2"], jobs[2:])
+    assert [job["run"] for job in json.loads((tmp_path / "sweep.json").read_text())["jobs"]] == ["0", "1", "2"]
+    shutil.rmtree(tmp_path / "0")
+    gather(tmp_path, ["seed=2"], jobs[2:])
+    assert [job["run"] for job in json.loads((tmp_path / "sweep.json").read_text())["jobs"]] == ["1", "2"]

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.scripts.test_scripts import call
 from wsss.models.files import read_model
@@ -16,6 +17,7 @@ OPTIONS = (
         "recam=none",
         "backbone=resnet18",
         "backbone.weights=none",
+        "backbone.freeze_norm=true",  # each process's batch norm would see its own images
         "masks=threshold",
     ),
     *("classifier.batch_size=4", "classifier.augment.crop=64", "cam.resize_long=96", "cam.extra=[]", "logger=none"),
@@ -50,6 +52,21 @@ def test_a_run_of_two_processes_speaks_and_writes_once(outputs: Path, printed: s
     assert "segmenter/val_miou" in json.loads((outputs / "two" / "results.json").read_text())
     assert {path.name for path in outputs.iterdir() if not path.name.startswith(".")} == {"two"}
     assert (outputs / "two" / "report" / "index.html").exists()
+
+
+def test_one_process_comes_to_the_weights_of_two(outputs: Path, printed: str) -> None:
+    result = call("train_cls", *OPTIONS, f"outputs={outputs}", "run=alone", "reuse=false")
+    assert result.returncode == 0, result.stdout + result.stderr
+    one, two = (
+        read_model(outputs / run / "classifier" / "model.pt", kinds=("classifier",)).state_dict
+        for run in ("alone", "two")
+    )
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+    figures = [
+        json.loads((outputs / run / "results.json").read_text())["classifier/val_map"] for run in ("alone", "two")
+    ]
+    assert figures[0] == pytest.approx(figures[1], abs=1)
 
 
 def test_one_process_goes_on_with_what_two_have_trained_and_draws_the_same_seeds(outputs: Path, printed: str) -> None:

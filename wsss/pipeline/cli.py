@@ -87,9 +87,7 @@ def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callabl
             os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print its errors itself, over several lines
             with one_line_errors():
                 if place().world > 1 and {*MULTIRUN} & {*sys.argv[1:]}:
-                    raise InputError(
-                        "-m: a sweep is started by one process, without torchrun; its jobs start theirs"
-                    )
+                    raise InputError("-m: a sweep is started by one process, without torchrun; its jobs start theirs")
                 sys.argv[1:] = share_stages(sys.argv[1:]) if not config else sys.argv[1:]
                 composed()
 

@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +109,8 @@ def announce(job: Job) -> None:
 def gather(folder: Path, arguments: Sequence[str], jobs: Sequence[Job], *, reason: str | None = None) -> list[str]:
     """Write `sweep.json` from the jobs' files; a line for each job that failed.
 
+    Jobs that an earlier command of the same sweep has left, with other random seeds perhaps, stay in it.
+
     Args:
         folder: of the sweep.
         arguments: what the sweep was given.
@@ -128,6 +130,16 @@ def gather(folder: Path, arguments: Sequence[str], jobs: Sequence[Job], *, reaso
         }
         entries.append(entry)
     command = shlex.join(["python", *sys.argv])
-    write_json(folder / SWEEP_FILE, {"command": command, "overrides": [*arguments], "jobs": entries})
+    all_entries = [*_former(folder, {entry["run"] for entry in entries}), *entries]
+    write_json(folder / SWEEP_FILE, {"command": command, "overrides": [*arguments], "jobs": all_entries})
     ill = [entry for entry in entries if entry["state"] == "failed" or (entry["state"] == "unfinished" and reason)]
     return [f"{entry['run']}: {entry['state']}: {entry['reason']}" for entry in ill]
+
+
+def _former(folder: Path, runs: Collection[str]) -> list[dict[str, Any]]:
+    """What `sweep.json` says of jobs that are not among `runs` and whose folders are still there."""
+    try:
+        jobs: list[dict[str, Any]] = json.loads((folder / SWEEP_FILE).read_text())["jobs"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+    return [job for job in jobs if job["run"] not in runs and (folder / job["run"] / JOB_FILE).is_file()]

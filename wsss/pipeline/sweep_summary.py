@@ -23,6 +23,7 @@ import wsss
 from wsss.errors import InputError
 from wsss.models.weights import first_line
 from wsss.pipeline.run import write_json
+from wsss.pipeline.sweep_record import read_job
 from wsss.report.comparison import Comparison, Options, SweptRun, compare, differing_options, finite
 from wsss.report.sweep_page import write_sweep_page
 from wsss.report.sweep_tables import left_out_lines, overview, runs_csv, summary_csv, summary_json, verdict
@@ -160,8 +161,11 @@ def _is_run(folder: Path) -> bool:
 
 
 def _run(folder: Path, job: Mapping[str, Any]) -> SweptRun:
-    """A run as it lies there; `job` is what the sweep knows of it."""
+    """A run as it lies there; `job` is what the sweep knows of it, and its own file knows better (of one under way)."""
+    job = {**job, **{name: value for name, value in read_job(folder).items() if value is not None}}
     state, reason = job.get("state", "done"), job.get("reason")
+    if state == "done" and reason != "pruned":
+        reason = None  # of an earlier start
     config, results, protocols = ({}, {}, {})
     try:
         config = _read(folder / "config.yaml")
