@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | results | clean. Each target makes its own .venv first, which is quick the second time.
+# make demo | test | lint | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
 #   make test-reference   the masks' tests against pydensecrf, which is installed first and needs a C++ compiler
 #   PYTHON=…              interpreter the environment is made with (3.10 or newer)
 #   RUN="a=1 b=2"         further options of the demo
@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 REFERENCE := $(VENV)/.installed-pydensecrf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference lint bench results clean
+.PHONY: help demo test test-reference lint bench bench-gpu results clean
 
 help:
 	@head -5 Makefile | cut -c3-
@@ -58,6 +58,9 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/segmenter.py
+
+bench-gpu: $(STAMP)
+	$(PY) benchmarks/gpu.py
 
 results: $(STAMP)
 	$(PY) benchmarks/results.py $(RESULTS)
