@@ -10,8 +10,9 @@ Examples:
 import argparse
 from pathlib import Path
 
+from wsss.errors import InputError
 from wsss.pipeline.cli import one_line_errors
-from wsss.pipeline.sweep_summary import FIGURES, is_sweep, print_sweep, read_sweep, write_sweep
+from wsss.pipeline.sweep_summary import FIGURES, check_figures, is_recorded, print_sweep, read_sweep, write_sweep
 from wsss.report.sweep_tables import runs_csv
 from wsss.writing import write_csv
 
@@ -30,11 +31,16 @@ def main() -> None:
     options = parser.parse_args()
     with one_line_errors():
         summary = read_sweep(options.runs, control=options.control)
-        out = options.out or (options.runs[0] if len(options.runs) == 1 and is_sweep(options.runs[0]) else None)
-        if out is not None:
-            write_sweep(out, summary, figures=options.figures)
-        if options.csv is not None:
-            write_csv(options.csv, *runs_csv(summary.comparison))
+        if options.figures is not FIGURES:
+            check_figures(summary, options.figures)
+        out = options.out or (options.runs[0] if len(options.runs) == 1 and is_recorded(options.runs[0]) else None)
+        try:
+            if out is not None:
+                write_sweep(out, summary, figures=options.figures)
+            if options.csv is not None:
+                write_csv(options.csv, *runs_csv(summary.comparison))
+        except (OSError, ValueError) as error:  # ValueError: of a path without a name
+            raise InputError(f"the tables cannot be written ({error}); name another --out or --csv") from None
         print_sweep(summary, figures=options.figures, markdown=options.markdown)
 
 

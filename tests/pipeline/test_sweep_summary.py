@@ -209,6 +209,14 @@ def test_the_script_writes_a_sweeps_page_and_names_a_control_it_lacks(
     with pytest.raises(SystemExit, match="2"):
         call("--control", "recam.sce_weight=7")
     assert capsys.readouterr().err == "error: control recam.sce_weight 7: no finished run has it\n"
+    for wrong, told in (
+        (("--figures", "nonsense"), "--figures nonsense: no run has it; there are seeds/miou, seeds/oracle_miou"),
+        (("--csv", "/"), "the tables cannot be written"),
+        (("--out", f"{table}/x"), "the tables cannot be written"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            call(*wrong)
+        assert capsys.readouterr().err.startswith(f"error: {told}")
 
 
 def test_a_jobs_own_file_knows_better_than_the_sweeps(tmp_path: Path) -> None:

@@ -149,7 +149,24 @@ def _runs(folder: Path, record: Mapping[str, Any] | None) -> list[SweptRun]:
 
 def is_sweep(folder: Path) -> bool:
     """Whether a folder holds runs, rather than being one."""
-    return (folder / "sweep.json").is_file() or (not _is_run(folder) and bool(_inner(folder)))
+    return is_recorded(folder) or (not _is_run(folder) and bool(_inner(folder)))
+
+
+def is_recorded(folder: Path) -> bool:
+    """Whether a folder is that of a sweep, which its summary goes to."""
+    return (folder / "sweep.json").is_file()
+
+
+def check_figures(summary: SweepSummary, figures: Sequence[str]) -> None:
+    """Refuse a figure that no run has.
+
+    Raises:
+        InputError: naming those there are.
+    """
+    known = sorted({key for setting in summary.comparison.settings for run in setting.runs for key in run.figures or ()})
+    for key in figures:
+        if key not in known:
+            raise InputError(f"--figures {key}: no run has it; there are {', '.join(known)}")
 
 
 def _inner(folder: Path) -> list[Path]:
