@@ -14,11 +14,13 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from wsss.errors import InputError
 from wsss.pipeline.cli import script
 from wsss.pipeline.config import Config
 from wsss.pipeline.plan import make_plan, measured_run
 from wsss.pipeline.plan_tables import comparison_table, plan_json, plan_notes, plan_table
 from wsss.pipeline.run import write_json
+from wsss.pipeline.sweep import is_job_of_sweep
 
 
 @script()
@@ -26,6 +28,10 @@ def main(options: DictConfig) -> None:
     """A table, and plan.json."""
     config = OmegaConf.to_object(options)
     assert isinstance(config, Config)
+    if config.reproduce is not None:
+        raise InputError(f"reproduce={config.reproduce}: plan.py plans the options given, not a run; leave it out")
+    if is_job_of_sweep():
+        raise InputError("-m: plan.py measures this machine for one setting at a time; leave it out")
     folder = config.plan.compare
     measured = None if folder is None else measured_run(Path(folder))
     plan = make_plan(config)

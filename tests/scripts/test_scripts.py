@@ -131,6 +131,8 @@ def test_hydras_own_errors_are_one_line_too(tmp_path: Path) -> None:
     outputs = f"outputs={tmp_path}"
     assert_one_line_error(call("make_seeds", "cam=gradcam", outputs), "cam/gradcam", "grad_cam_pp", "--help")
     assert_one_line_error(call("make_seeds", "cam.stagez=[stage5]", outputs), "stagez")
+    assert_one_line_error(call("make_seeds", "recam.augment.crop=64", outputs), "a group that is null")
+    assert_one_line_error(call("plan", "experiment=smoke", "reproduce=x", outputs), "plan.py plans the options given")
     assert_one_line_error(call("make_seeds", "cam.stages=stage5", outputs), "stages")
     assert_one_line_error(call("make_seeds", "cam.stages=[stage5,stage5]", outputs), "each stage once")
 

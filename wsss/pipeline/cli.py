@@ -179,6 +179,8 @@ def _told(error: Exception) -> list[str] | None:
         return error.messages
     if isinstance(error, (InputError, MisconfigurationException, OmegaConfBaseException)):
         return [str(error)]
+    if isinstance(error, AssertionError) and str(error).startswith("Unexpected type for root: NoneType"):
+        return ["an option is given of a group that is null; give the whole group in a file of conf/experiment"]
     if not isinstance(error, HydraException):
         return None
     # What follows is where Hydra has looked.

@@ -163,7 +163,8 @@ def check_figures(summary: SweepSummary, figures: Sequence[str]) -> None:
     Raises:
         InputError: naming those there are.
     """
-    known = sorted({key for setting in summary.comparison.settings for run in setting.runs for key in run.figures or ()})
+    runs = [run for setting in summary.comparison.settings for run in setting.runs]
+    known = sorted({key for run in runs for key in run.figures or ()})
     for key in figures:
         if key not in known:
             raise InputError(f"--figures {key}: no run has it; there are {', '.join(known)}")
