@@ -13,6 +13,7 @@ from wsss.errors import InputError
 from wsss.pipeline.evaluate import evaluate
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
+from wsss.pipeline.processes import Place
 from wsss.pipeline.run import Run, Step, open_run
 from wsss.pipeline.self_training import train_segmenters
 from wsss.pipeline.train_classifier import train_classifier
@@ -205,6 +206,9 @@ def test_a_step_with_the_same_options_is_taken_from_another_run(make_run: Callab
     assert other.step("classifier", {"lr": 1}).skip()
     assert (other.folder / "classifier" / "metrics" / "metrics.csv").read_text() == "1"
     assert other.write_results()["classifier/miou"] == 50.0
+    assert (other.folder / "environment.json").is_file()
+    manifest = json.loads((other.folder / "classifier" / "manifest.json").read_text())
+    assert manifest["taken_from"] == first.folder.parent.as_posix()
     assert not [path for path in other.folder.iterdir() if path.name.startswith(".")]
     finish(other, "seeds", {}, ["classifier"])
     assert make_run("run=sweep/third", "reuse=true").step("classifier", {"lr": 1}).skip()
@@ -217,6 +221,10 @@ def test_other_options_versions_and_half_steps_are_not_taken(make_run: Callable[
     assert not make_run("run=second").step("classifier", {"lr": 2}).skip()
     assert not make_run("run=second", "reuse=false").step("classifier", {"lr": 1}).skip()
     assert not make_run("run=second", "seed=1").step("classifier", {"lr": 1}).skip()
+    assert not make_run("run=second", "trainer.precision=bf16-mixed").step("classifier", {"lr": 1}).skip()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wsss.pipeline.environment.place", lambda: Place(rank=0, world=2))
+        assert not make_run("run=second").step("classifier", {"lr": 1}).skip()
     manifest = json.loads(first.manifest_path.read_text())
     for change in ({"versions": {"wsss": "0.0"}}, {"state": "running"}):
         first.manifest_path.write_text(json.dumps(manifest | change))

@@ -20,6 +20,8 @@ from joblib import cpu_count
 
 import wsss
 from wsss.data import DataDescription
+from wsss.pipeline.config import TrainerConfig
+from wsss.pipeline.processes import place
 from wsss.pipeline.training import num_workers, precision
 from wsss.writing import write_text
 
@@ -82,6 +84,13 @@ def read_environment(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record
+
+
+def is_made_alike(folder: Path, trainer: TrainerConfig) -> bool:
+    """Whether a run was computed in the precision and by as many processes as this one, as far as it says."""
+    record = read_environment(folder)
+    was = record.get("torch", {}).get("precision"), record.get("variables", {}).get("WORLD_SIZE", "1")
+    return not record or was == (precision(trainer.precision, trainer.accelerator), str(place().world))
 
 
 def code_state() -> dict[str, object] | None:

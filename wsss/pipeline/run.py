@@ -32,7 +32,7 @@ from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, la
 from wsss.errors import FaultyDataError, InputError
 from wsss.models.recam import PUBLISHED
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
-from wsss.pipeline.environment import code_state, files_fingerprint, record_environment
+from wsss.pipeline.environment import code_state, files_fingerprint, is_made_alike, record_environment
 from wsss.pipeline.loggers import end_loggers
 from wsss.pipeline.options import check_options
 from wsss.pipeline.processes import is_first, on_first
@@ -412,7 +412,7 @@ class Step:
         if self._has_outputs() and (manifest is None or manifest["fingerprint"] != self.fingerprint):
             return False
         for folder in self._twins():
-            if self._is_done(folder, scored=scored):
+            if self._is_done(folder, scored=scored) and is_made_alike(folder.parent, self.run.config.trainer):
                 self._take(folder)
                 return True
         return False
@@ -427,7 +427,10 @@ class Step:
         return (is_scored or not scored) and all((folder / name).exists() for name in self.outputs)
 
     def _twins(self) -> list[Path]:
-        """This step's folder in other runs of the same versions, those of sweeps (`outputs/<sweep>/<run>`) included."""
+        """This step's folder in other runs of the same versions, those of sweeps (`outputs/<sweep>/<run>`) included.
+
+        Their code may be of another commit, which their manifests name: a sweep goes on after one.
+        """
         outputs = Path(self.run.config.outputs)
         places = [(outputs, "*"), (outputs, "*/*"), (self.run.folder.parent, "*")]
         found = []
@@ -445,8 +448,12 @@ class Step:
         with tempfile.TemporaryDirectory(dir=_made(self.run.folder), prefix=f".{self.name}-") as temporary:
             copied = Path(temporary) / self.name
             shutil.copytree(folder, copied, copy_function=_link)
+            manifest = read_manifest(copied / "manifest.json")
+            write_json(copied / "manifest.json", {"taken_from": folder.parent.as_posix(), **manifest})
             copied.replace(self.folder)
         self.run.save_config()
+        if not (self.run.folder / "environment.json").exists():
+            record_environment(self.run)
         self.run.write_results()
         log.info("%s: taken from %s, which has the same options", self.name, folder.parent)
 
