@@ -58,6 +58,7 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/segmenter.py
+	$(PY) benchmarks/page.py
 
 bench-gpu: $(STAMP)
 	$(PY) benchmarks/gpu.py

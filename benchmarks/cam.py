@@ -14,12 +14,12 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import measure_call, run_apart, store
+from measuring import Comparison, measure_call, run_apart, store
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -29,6 +29,18 @@ from wsss.cam import CAMExtractor
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+PEERS = {"bare": "the network's forward and backward alone", "forward": "the network's forward alone"}
+TARGETS = {
+    ("layer_cam_1", "torch-cam"): 1.5,
+    ("layer_cam_1", "pytorch-grad-cam"): 4,
+    ("layer_cam_8", "torch-cam"): 1.5,
+    ("layer_cam_8", "pytorch-grad-cam"): 4,
+    ("score_cam_1", "torch-cam"): 1,
+    ("score_cam_1", "pytorch-grad-cam"): 1,
+    ("score_cam_3", "torch-cam"): 2.4,
+    ("score_cam_3", "pytorch-grad-cam"): 2.4,
+    ("export", "forward"): 1 / 1.15,
+}
 Call = Callable[[], object]
 
 
@@ -153,9 +165,9 @@ def export_calls() -> dict[str, Call]:
 
 CASES: dict[str, tuple[str, Callable[[], dict[str, Call]]]] = {
     "layer_cam_1": ("LayerCAM, ResNet-50, 4 stages, 2 classes, 1 image of 320 px", lambda: layer_cam_calls(1)),
-    "layer_cam_8": ("the same, a batch of 8", lambda: layer_cam_calls(8)),
+    "layer_cam_8": ("LayerCAM, a batch of 8", lambda: layer_cam_calls(8)),
     "score_cam_1": ("Score-CAM, ResNet-18, last stage, 1 class, 112 px", lambda: score_cam_calls(1)),
-    "score_cam_3": ("the same, 3 classes", lambda: score_cam_calls(3)),
+    "score_cam_3": ("Score-CAM, 3 classes", lambda: score_cam_calls(3)),
     "export": ("CAM + ReCAM, ResNet-50 at stride 16, 4 images + flips, 320 px", export_calls),
 }
 
@@ -197,6 +209,24 @@ def fastest(variants: dict[str, dict[str, float]]) -> dict[str, dict[str, float]
     return best
 
 
+def comparisons(results: dict[str, dict[str, dict[str, float]]]) -> Iterator[Comparison]:
+    """Us and the fastest use of each other library."""
+    for case, variants in results.items():
+        best = fastest(variants)
+        ours = best.pop("wsss")
+        for library, row in best.items():
+            yield Comparison(
+                what=CASES[case][0],
+                peer=PEERS.get(library, library),
+                seconds=ours["seconds"],
+                peer_seconds=row["seconds"],
+                faster=row["seconds"] / ours["seconds"],
+                target=TARGETS.get((case, library)),
+                mib=ours["extra_mib"],
+                peer_mib=row["extra_mib"],
+            )
+
+
 def main() -> None:
     """Measure, print, store."""
     warnings.filterwarnings("ignore")
@@ -222,7 +252,7 @@ def main() -> None:
             )
             print(f"{case}, {variant}: {results[case][variant]['seconds']:.3f} s", file=sys.stderr)
     show(results)
-    store(options.out, threads=options.threads, cases=results)
+    store(options.out, threads=options.threads, cases=results, compared=[*comparisons(results)])
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
 import torch
 from joblib import Parallel, delayed
-from measuring import measure_call, run_apart, store
+from measuring import Comparison, measure_call, run_apart, store
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -38,6 +38,13 @@ CASES = {"2 labels": (2, 1), "4 labels": (4, 1), "21 labels": (21, 1), "3 labels
 VARIANTS = ("wsss", "pydensecrf")
 PARTS = ("build", "iterations", "total")
 MANY = "24 images, 3 labels, 2 processes"
+TARGETS = {
+    ("2 labels", "iterations"): 1.5,
+    ("4 labels", "iterations"): 1.5,
+    ("21 labels", "iterations"): 1.2,
+    ("3 labels, two passes", "total"): 2,
+    (MANY, "total"): 1.2,
+}
 PARAMS = CRFParams()
 
 
@@ -192,6 +199,24 @@ def show(results: dict[str, dict[str, dict[str, float]]]) -> None:
     Console(width=130).print(table)
 
 
+def comparisons(results: dict[str, dict[str, dict[str, float]]]) -> Iterator[Comparison]:
+    """Each part of each case against pydensecrf."""
+    for case, rows in results.items():
+        ours, peer = (rows[variant] for variant in VARIANTS)
+        for part in (part for part in PARTS if part in ours):
+            whole = part == PARTS[-1]
+            yield Comparison(
+                what=f"dense CRF, {case}, {part}",
+                peer="pydensecrf",
+                seconds=ours[part],
+                peer_seconds=peer[part],
+                faster=ours[f"{part} faster"],
+                target=TARGETS.get((case, part)),
+                mib=ours.get("extra_mib") if whole else None,
+                peer_mib=peer.get("extra_mib") if whole else None,
+            )
+
+
 def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(description="The dense CRF in torch against pydensecrf.")
@@ -212,7 +237,7 @@ def main() -> None:
         results[case] = measure_images(case, options) if case in CASES else measure_many(options)
         print(f"{case}: {results[case]['wsss']['total']:.3f} s", file=sys.stderr)
     show(results)
-    store(options.out, threads=options.threads, cases=results)
+    store(options.out, threads=options.threads, cases=results, compared=[*comparisons(results)])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 import wsss  # noqa: F401  isort: skip  (makes torchvision importable, which torchmetrics does)
 import numpy as np
 import torch
-from measuring import store
+from measuring import Comparison, store
 from numpy.typing import NDArray
 from rich.console import Console
 from scipy.ndimage import binary_erosion, gaussian_filter
@@ -29,6 +29,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from wsss.metrics import BOUNDARY, boundary_counts, confusion_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
+TARGET = 5
 NUM_LABELS, VOID = 21, 255
 LabelMap = NDArray[np.uint8]
 
@@ -109,7 +110,20 @@ def main() -> None:
         own = seconds["wsss"]
         others = ", ".join(f"{way} {s:.2f} s ({s / own:.1f} ×)" for way, s in seconds.items() if way != "wsss")
         Console(width=120).print(f"{case}, {options.images} images: wsss {own:.2f} s, {others}")
-    store(options.out, threads=1, cases=measured)
+    compared = [
+        Comparison(
+            what=f"{case}, {options.images} images of 375 × 500",
+            peer=way,
+            seconds=seconds["wsss"],
+            peer_seconds=s,
+            faster=s / seconds["wsss"],
+            target=TARGET if (case, way) == ("scores", "plain loop") else None,
+        )
+        for case, seconds in measured.items()
+        for way, s in seconds.items()
+        if way != "wsss"
+    ]
+    store(options.out, threads=1, cases=measured, compared=compared)
 
 
 def time_in_turn(ways: dict[str, Callable[[LabelMap, LabelMap], NDArray[np.int64]]], count: int) -> dict[str, float]:

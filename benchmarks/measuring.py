@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from wsss.pipeline.environment import machine
 
 
 def measure_call(call: Callable[[], Any], repeats: int) -> tuple[dict[str, float], Any]:
@@ -55,7 +58,35 @@ def run_apart(script: str, arguments: Sequence[object]) -> dict[str, float]:
     return measured
 
 
-def store(path: Path, *, threads: int, cases: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Comparison:
+    """One thing done by us and by a peer in the same run; a line of docs/benchmarks.md.
+
+    Attributes:
+        what: is done.
+        peer: who else does it.
+        seconds: ours.
+        peer_seconds: theirs.
+        faster: how many times as fast ours is; the median of the turns' ratios where both took turns.
+        target: what `faster` was meant to reach, if anything.
+        mib: what ours adds to the peak of memory, if measured.
+        peer_mib: what theirs adds.
+    """
+
+    what: str
+    peer: str
+    seconds: float
+    peer_seconds: float
+    faster: float
+    target: float | None = None
+    mib: float | None = None
+    peer_mib: float | None = None
+
+
+def store(path: Path, *, threads: int, cases: dict[str, Any], compared: Sequence[Comparison] = ()) -> None:
     """Keep the figures of all cases as JSON, with what they were measured on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"torch": torch.__version__, "threads": threads, "cases": cases}, indent=1))
+    measured_on = {"machine": machine(), "torch": torch.__version__, "threads": threads}
+    path.write_text(
+        json.dumps({**measured_on, "cases": cases, "compared": [asdict(one) for one in compared]}, indent=1)
+    )

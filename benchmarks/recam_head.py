@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measuring import measure_call, run_apart, store
+from measuring import Comparison, measure_call, run_apart, store
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 B, C, H, W, N = 4, 2048, 32, 32, 20
 CASES = {"1 to 3": (1, 2, 3, 2), f"all {N}": (N,) * B}
 VARIANTS = ("broadcast", "wsss")
+TARGET = 8
 
 
 def inputs(num_present: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -120,7 +121,20 @@ def main() -> None:
         return
     results = {case: compare(case, options.repeats, options.threads) for case in CASES}
     show(results)
-    store(options.out, threads=options.threads, cases=results)
+    compared = [
+        Comparison(
+            what=f"ReCAM loss, forward and backward, {case} classes present",
+            peer="published broadcast form",
+            seconds=rows["wsss"]["seconds"],
+            peer_seconds=rows["broadcast"]["seconds"],
+            faster=rows["speedup"],
+            target=TARGET,
+            mib=rows["wsss"]["extra_mib"],
+            peer_mib=rows["broadcast"]["extra_mib"],
+        )
+        for case, rows in results.items()
+    ]
+    store(options.out, threads=options.threads, cases=results, compared=compared)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measuring import measure_call, run_apart, store
+from measuring import Comparison, measure_call, run_apart, store
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from wsss.pipeline.training import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = 21
+TARGET = 1
 MODES = ("training", "inference")
 # Case -> our network, its options, output stride, the peer.
 CASES: dict[str, tuple[str, dict[str, Any], int, str]] = {
@@ -181,6 +182,27 @@ def measure(case: str, mode: str, options: argparse.Namespace, passed: list[obje
     return rows
 
 
+def fastest_peer(rows: dict[str, dict[str, float]]) -> str:
+    """The faster use of the peer."""
+    return max((name for name in rows if name != "wsss"), key=lambda name: rows[name]["images_per_second"])
+
+
+def comparisons(results: dict[str, dict[str, dict[str, float]]], batch: int) -> Iterator[Comparison]:
+    """A batch of each case against the faster use of its peer."""
+    for case, rows in results.items():
+        peer = fastest_peer(rows)
+        yield Comparison(
+            what=f"{case}, a batch of {batch}",
+            peer=peer.split(",")[0],
+            seconds=batch / rows["wsss"]["images_per_second"],
+            peer_seconds=batch / rows[peer]["images_per_second"],
+            faster=rows[peer]["ratio"],
+            target=TARGET,
+            mib=rows["wsss"]["extra_mib"],
+            peer_mib=rows[peer]["extra_mib"],
+        )
+
+
 def show(results: dict[str, dict[str, dict[str, float]]], title: str) -> None:
     """A row for ours and one for the faster use of each peer."""
     table = Table(title=title)
@@ -189,10 +211,7 @@ def show(results: dict[str, dict[str, dict[str, float]]], title: str) -> None:
     for column in ("images/s", "wsss is faster", "extra MiB", "GFLOP"):
         table.add_column(column, justify="right")
     for case, rows in results.items():
-        peer = max(
-            (name for name in rows if name != "wsss"), key=lambda name, rows=rows: rows[name]["images_per_second"]
-        )
-        for name in ("wsss", peer):
+        for name in ("wsss", fastest_peer(rows)):
             row = rows[name]
             table.add_row(
                 case if name == "wsss" else "",
@@ -232,7 +251,8 @@ def main() -> None:
             results[f"{case}, {mode}"] = measure(case, mode, options, [*passed])
             print(f"{case}, {mode}: done", file=sys.stderr)
     show(results, f"{options.batch} images of {options.size} px, {options.precision}, {options.device}, ResNet-50")
-    store(options.out, threads=options.threads, cases=results)
+    compared = [*comparisons(results, options.batch)]
+    store(options.out, threads=options.threads, cases=results, compared=compared)
 
 
 if __name__ == "__main__":

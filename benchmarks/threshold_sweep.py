@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
-from measuring import store
+from measuring import Comparison, store
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -25,6 +25,7 @@ from wsss.metrics import ThresholdCounter, confusion_matrix, iou
 ROOT = Path(__file__).resolve().parents[1]
 THRESHOLDS = np.arange(60) / 60
 NUM_LABELS = 21
+MOST = 2  # single evaluations that the sweep was meant to cost at most
 Image = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.uint8]]
 
 
@@ -69,7 +70,17 @@ def main() -> None:
         f"{options.images} images: {len(THRESHOLDS)} thresholds {sweep_seconds:.1f} s, one {single_seconds:.1f} s; "
         f"the sweep costs {ratio:.2f} single evaluations"
     )
-    store(options.out, threads=1, cases={"sweep": sweep_seconds, "single": single_seconds, "ratio": ratio})
+    count = len(THRESHOLDS)
+    compared = Comparison(
+        what=f"mIoU at {count} thresholds, {options.images} images",
+        peer=f"{count} single evaluations",
+        seconds=sweep_seconds,
+        peer_seconds=count * single_seconds,
+        faster=count / ratio,
+        target=count / MOST,
+    )
+    cases = {"sweep": sweep_seconds, "single": single_seconds, "ratio": ratio}
+    store(options.out, threads=1, cases=cases, compared=[compared])
 
 
 if __name__ == "__main__":

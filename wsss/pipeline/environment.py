@@ -61,7 +61,7 @@ def environment(run: "Run") -> dict[str, Any]:
         "git": code_state(),
         "python": platform.python_version(),
         "packages": _versions(),
-        "machine": _machine(),
+        "machine": machine(),
         "gpus": _gpus(),
         "torch": {
             "threads": config.trainer.threads or torch.get_num_threads(),
@@ -189,7 +189,8 @@ def _versions() -> dict[str, str]:
     return found | {"wsss": wsss.__version__, "torch": torch.__version__}  # with torch's build
 
 
-def _machine() -> dict[str, object]:
+def machine() -> dict[str, object]:
+    """Processor, cores, memory and system."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     return {
         "system": f"{platform.system()} {platform.release()}",
