@@ -5,7 +5,7 @@
     python benchmarks/results.py --render                 # the page anew from docs/results/*.json, nothing is measured
     python benchmarks/results.py --tables mine --page mine.md    # tables of your own
 
-benchmarks/results/<table>.yaml describes a table (`TableSpec` in wsss/pipeline/result_tables.py), and page.md.j2 beside
+benchmarks/results/<table>.yaml describes a table (`TableSpec` in wsss/pipeline/result_specs.py), and page.md.j2 beside
 them is the page. A table whose data is not given keeps its numbers. The exit status is 1 where something failed.
 """
 
@@ -16,7 +16,9 @@ from pathlib import Path
 
 from wsss.errors import InputError
 from wsss.pipeline.cli import one_line_errors
-from wsss.pipeline.result_tables import make_tables, read_specs, write_page
+from wsss.pipeline.result_page import write_page
+from wsss.pipeline.result_specs import read_specs
+from wsss.pipeline.result_tables import make_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 log = logging.getLogger(__name__)

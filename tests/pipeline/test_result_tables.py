@@ -22,17 +22,9 @@ from wsss.pipeline import cli  # noqa: F401  (registers the schema)
 from wsss.pipeline import result_tables as module
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
-from wsss.pipeline.result_tables import (
-    PLACEHOLDER,
-    Values,
-    make_tables,
-    read_spec,
-    read_specs,
-    render_table,
-    sources,
-    table_numbers,
-    write_page,
-)
+from wsss.pipeline.result_page import render_table, write_page
+from wsss.pipeline.result_specs import read_spec, read_specs
+from wsss.pipeline.result_tables import PLACEHOLDER, Values, make_tables, sources, table_numbers
 from wsss.pipeline.sweep import combinations
 
 TABLES = REPOSITORY / "benchmarks" / "results"

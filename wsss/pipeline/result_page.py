@@ -1,0 +1,162 @@
+"""The page of results, rendered from the tables' descriptions and their small files."""
+
+import json
+import logging
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, TemplateError
+
+from wsss.errors import InputError
+from wsss.models.weights import first_line
+from wsss.pipeline.result_specs import TableSpec
+from wsss.pipeline.result_tables import PLACEHOLDER, Numbers
+from wsss.report.sweep_tables import NONE, TextTable, p_text
+from wsss.report.tables import format_time
+from wsss.writing import write_text
+
+log = logging.getLogger(__name__)
+
+WIDTH, LINE = 110, 128  # of commands and of sentences
+
+
+def render_page(template: Path, specs: Mapping[str, TableSpec], numbers: Path) -> str:
+    """The page: a Jinja template in which `{{ table("<name>") }}` is a table's section.
+
+    Raises:
+        InputError: if the template cannot be rendered, or a table's file and description do not belong together.
+    """
+
+    def table(name: str) -> str:
+        if name not in specs:
+            raise InputError(f"{template}: no table is called {name}; there are {', '.join(specs)}")
+        return render_table(specs[name], numbers / f"{name}.json")
+
+    try:
+        return _environment().from_string(template.read_text()).render(table=table)
+    except (TemplateError, OSError) as error:
+        raise InputError(f"{template}: {first_line(error)}") from None
+
+
+def render_table(spec: TableSpec, path: Path) -> str:
+    """A table's section, from its heading on; without its file it says that it was not measured.
+
+    Raises:
+        InputError: if the file was measured by other commands, or lacks what the description asks for.
+    """
+    heading, commands = f"## {spec.title}", "\n".join(map(_shown, spec.commands))
+    listed, many = ", ".join(map(str, spec.seeds)), "s" if len(spec.seeds) > 1 else ""
+    data = f"{spec.data}; random seed{many} {listed}."
+    if not path.exists():
+        expected = f"Not measured yet; thought to take {spec.minutes:g} core-minutes."
+        return f"{heading}\n\n{_filled(data, expected)}\n\n{commands}"
+    try:
+        numbers: Numbers = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not readable ({error}); measure {path.stem} again") from None
+    if (numbers["commands"], numbers["seeds"]) != (spec.commands, spec.seeds):
+        raise InputError(f"{path}: measured by other commands than the table has now; measure {path.stem} again")
+    try:
+        about, says = (_prose(text, spec, numbers).strip() for text in (spec.about, spec.says))
+        table = text_table(spec, numbers).markdown()
+    except KeyError as error:
+        wanted = f"{path}: nothing of {error}"
+        raise InputError(f"{wanted}; measure {path.stem} again, or correct what asks for it") from None
+    except TemplateError as error:
+        raise InputError(f"{path.stem}: {first_line(error)}") from None
+    known = _filled(data, _measured(numbers), numbers["note"])
+    return "\n\n".join(filter(None, [heading, known, commands, about, table, says]))
+
+
+def _filled(*sentences: str) -> str:
+    return textwrap.fill(" ".join(filter(None, sentences)), LINE, break_long_words=False, break_on_hyphens=False)
+
+
+def _measured(numbers: Numbers) -> str:
+    """Time and machine in a sentence; nothing where a table's file does not know them."""
+    if not numbers["seconds"]:
+        return ""
+    machine = f" on {numbers['machine']}" if numbers["machine"] else ""
+    return f"The steps took {format_time(numbers['seconds'])}{machine}."
+
+
+def text_table(spec: TableSpec, numbers: Numbers) -> TextTable:
+    """The table, with each random seed's figure beside the mean."""
+    header = [spec.head, *(column.label for column in spec.columns)]
+    header += [title for test in spec.against for title in (test.label, "p")]
+    rows = []
+    for row in spec.rows:
+        cells, tested = numbers["cells"][row.label], numbers["against"][row.label]
+        texts = [
+            NONE if column.label in row.without else _cell_text(cells[column.label], column.format)
+            for column in spec.columns
+        ]
+        for test in spec.against:
+            found = tested.get(test.label)
+            texts += [NONE, NONE] if found is None else [_signed(found["mean"]), p_text(found["p"])]
+        rows.append([row.label, *texts])
+    return TextTable(header, rows, set(range(1, len(header))))
+
+
+def _cell_text(cell: Mapping[str, Any], form: str) -> str:
+    text = f"{cell['mean']:{form}}"
+    if cell["std"] is not None:
+        text += f" ± {cell['std']:{form}}"
+    if len(cell["values"]) > 1:
+        text += f" ({' / '.join(f'{value:{form}}' for value in cell['values'])})"
+    return text
+
+
+def _shown(command: str) -> str:
+    """A command as it is typed from the repository's root, indented as code."""
+    plain = command.replace(" outputs={outputs}", "").replace("{outputs}", "outputs")
+    plain = PLACEHOLDER.sub(r"<\1>", plain)
+    lines = textwrap.wrap(f"python {plain}", WIDTH, break_long_words=False, break_on_hyphens=False)
+    return "    " + " \\\n      ".join(lines)
+
+
+def _prose(text: str, spec: TableSpec, numbers: Numbers) -> str:
+    """Markdown with what its expressions read off the table."""
+    cells = numbers["cells"]
+
+    def cell(row: str, column: str) -> dict[str, Any]:
+        found: dict[str, Any] = cells[row][column]
+        return found
+
+    def gain(row: str, other: str, column: str) -> float:
+        return float(cell(row, column)["mean"] - cell(other, column)["mean"])
+
+    def best(column: str) -> str:
+        said = [row.label for row in spec.rows if column not in row.without]
+        return max(said, key=lambda row: float(cell(row, column)["mean"]))
+
+    def test(row: str, label: str) -> dict[str, Any]:
+        found: dict[str, Any] = numbers["against"][row][label]
+        return found
+
+    return _environment().from_string(text).render(cell=cell, gain=gain, best=best, test=test)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {"number": _number, "signed": _signed}
+    return environment
+
+
+def _number(value: float, digits: int = 1) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def _signed(value: float, digits: int = 1) -> str:
+    rounded = round(value, digits) + 0.0  # not −0
+    return f"{rounded:+.{digits}f}".replace("-", "−")
+
+
+def write_page(path: Path, template: Path, specs: Mapping[str, TableSpec]) -> None:
+    """Render the page from the tables' files, which lie in the folder of its name without suffix."""
+    write_text(path, render_page(template, specs, path.with_suffix("")))
+    log.info("wrote %s", path)
