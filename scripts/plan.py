@@ -19,8 +19,8 @@ from wsss.pipeline.cli import script
 from wsss.pipeline.config import Config
 from wsss.pipeline.plan import make_plan, measured_run
 from wsss.pipeline.plan_tables import comparison_table, plan_json, plan_notes, plan_table
-from wsss.pipeline.run import write_json
 from wsss.pipeline.sweep import is_job_of_sweep
+from wsss.writing import write_json
 
 
 @script()

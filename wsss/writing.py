@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,18 +11,30 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+LEFTOVER = re.compile(r"\..+-[0-9a-f]{8}")
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears as `path`, in a folder made if need be, when the block ends well; else all stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
+    temporary = path.with_name(f".{path.name}-{uuid4().hex[:8]}")  # as `LEFTOVER` says
     try:
         with temporary.open("xb") as file:
             yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `whole_file` has begun in a folder and its subfolders and a killed process has left there.
+
+    Nothing else may be writing there.
+    """
+    for path in folder.rglob(".*"):
+        if LEFTOVER.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -41,6 +55,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole_file(path) as file:
         file.write(text.encode())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -17,8 +17,9 @@ from wsss.errors import InputError
 from wsss.masks import CRFParams
 from wsss.pipeline import make_masks as module
 from wsss.pipeline.make_masks import make_masks
+from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.mask_maker import MaskMaker, mask_maker
-from wsss.pipeline.run import Run, read_manifest
+from wsss.pipeline.run import Run
 from wsss.seeds import save_seeds
 
 

@@ -21,7 +21,8 @@ from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import seed_threshold
 from wsss.pipeline.networks import new_classifier
 from wsss.pipeline.refine_seeds import Refinement, load_relations, refine_seeds, train_relations
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.seeds import load_seeds, save_seeds
 
 SMALL = ("recam=none", "backbone=resnet18", "backbone.weights=none", "limit_images=6", "masks.relations.batch_size=2")

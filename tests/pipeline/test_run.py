@@ -14,8 +14,9 @@ from wsss.pipeline.evaluate import evaluate
 from wsss.pipeline.make_masks import make_masks
 from wsss.pipeline.make_seeds import make_seeds
 from wsss.pipeline.processes import Place
-from wsss.pipeline.run import Run, Step, open_run
+from wsss.pipeline.run import Run, open_run
 from wsss.pipeline.self_training import train_segmenters
+from wsss.pipeline.step import Step
 from wsss.pipeline.train_classifier import train_classifier
 
 SMALL = ("recam=none", "backbone=resnet18", "backbone.weights=none", "limit_images=6", "classifier.batch_size=3")

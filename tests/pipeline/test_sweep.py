@@ -18,8 +18,9 @@ from hydra.errors import HydraException
 from tests.pipeline.conftest import REPOSITORY, compose_config
 from wsss.errors import InputError
 from wsss.pipeline.processes import Place
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
 from wsss.pipeline.search import RESUMED, _ended, distribution
+from wsss.pipeline.step import Step
 from wsss.pipeline.step_lock import StepLock
 from wsss.pipeline.sweep import combinations, machine_options
 from wsss.pipeline.sweep_record import job_name, read_job, recorded

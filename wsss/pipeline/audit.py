@@ -18,13 +18,14 @@ from wsss.masks import require_backend
 from wsss.metrics import ErrorSplit, activation, agreement, confusion_matrix, error_split, iou, robust_scores, scores
 from wsss.pipeline.make_masks import masks_step
 from wsss.pipeline.make_seeds import seed_threshold
+from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.mask_maker import MaskMaker, engine, mask_maker, one_thread, run_tasks
 from wsss.pipeline.refine_seeds import source_of_masks
-from wsss.pipeline.run import Run, read_manifest, write_json
+from wsss.pipeline.run import Run
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.train_segmenter import mask_lesson, require_masks
 from wsss.report import write_audit_page
-from wsss.writing import write_csv
+from wsss.writing import write_csv, write_json
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from wsss.pipeline.config import CamConfig
 from wsss.pipeline.maps import STAGE_KINDS, WEIGHT_KINDS, kept_kinds
 from wsss.pipeline.networks import load_classifier
 from wsss.pipeline.processes import on_first
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.training import num_workers, predict
 from wsss.tasks.seeds import SeedTask
 

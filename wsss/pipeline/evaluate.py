@@ -16,9 +16,10 @@ from wsss.errors import InputError
 from wsss.masks import require_backend
 from wsss.models import Segmenter, load_segmenter
 from wsss.pipeline.config import Config, EvaluationConfig, InferenceConfig
+from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.options import check_evaluation
 from wsss.pipeline.predictions import predict, with_inference
-from wsss.pipeline.run import Run, read_manifest
+from wsss.pipeline.run import Run
 from wsss.pipeline.scoring import Pair, inference_protocol, score_predictions
 from wsss.pipeline.tables import Evaluation, write_evaluation, write_iou
 from wsss.pipeline.training import autocast, device_of, prepare, show_progress

@@ -32,7 +32,8 @@ from wsss.pipeline.drawing import (
 from wsss.pipeline.maps import STAGE_KINDS, WEIGHT_KINDS, draw_unfused, fuse_maps, kept_kinds
 from wsss.pipeline.networks import load_classifier
 from wsss.pipeline.processes import on_first
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.training import prepare
 from wsss.seeds import load_seeds, load_stage_maps, save_seeds, save_stage_maps
 

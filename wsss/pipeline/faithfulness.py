@@ -30,13 +30,13 @@ from wsss.metrics import (
 from wsss.models import Classifier
 from wsss.pipeline.drawing import labels_of
 from wsss.pipeline.drawn_maps import drawn_maps, has_single_labels, judge_name, load_judge, probabilities
-from wsss.pipeline.run import Run, write_json
+from wsss.pipeline.run import Run
 from wsss.pipeline.tables import write_scores
 from wsss.pipeline.training import device_of, num_workers, prepare, show_progress
 from wsss.report.plots import stage_spread
 from wsss.report.tables import kind_name, stamp
 from wsss.seeds import load_seeds, resize_maps
-from wsss.writing import whole_file
+from wsss.writing import whole_file, write_json
 
 log = logging.getLogger(__name__)
 

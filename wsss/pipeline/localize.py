@@ -22,13 +22,13 @@ from wsss.models import Classifier
 from wsss.pipeline.box_crops import classify_crops, crop_scores, rank_of
 from wsss.pipeline.drawing import labels_of
 from wsss.pipeline.drawn_maps import DrawnMaps, drawn_maps, has_single_labels, judge_name, load_judge
-from wsss.pipeline.run import Run, write_json
+from wsss.pipeline.run import Run
 from wsss.pipeline.tables import write_scores
 from wsss.pipeline.training import prepare
 from wsss.report.overlays import RGB, contact_sheet, heatmap_overlay, with_boxes
 from wsss.report.tables import kind_name, stamp
 from wsss.seeds import load_seeds, resize_maps
-from wsss.writing import whole_file
+from wsss.writing import whole_file, write_json
 
 log = logging.getLogger(__name__)
 

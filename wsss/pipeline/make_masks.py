@@ -11,10 +11,12 @@ from wsss.data import VOID, read_mask
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
+from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.mask_maker import CRF_KINDS, MaskMaker, engine, mask_maker, one_thread, run_tasks, write_masks
 from wsss.pipeline.processes import on_first
 from wsss.pipeline.refine_seeds import refine_seeds, refined_protocol, require_crf, source_of_masks
-from wsss.pipeline.run import Run, Step, read_manifest
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
 
 # Background thresholds looked at where annotated images or an area choose one.

@@ -32,7 +32,8 @@ from wsss.pipeline.drawing import (
 from wsss.pipeline.export_maps import export_maps, fuse_exported
 from wsss.pipeline.maps import STAGE_KINDS, draw_maps, kept_kinds
 from wsss.pipeline.processes import on_first
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou, write_scores
 from wsss.pipeline.training import prepare
 from wsss.seeds import load_seeds, resize_maps, save_seeds

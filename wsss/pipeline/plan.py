@@ -30,6 +30,7 @@ from wsss.pipeline.drawing import original_sizes, seed_bytes, seed_ids
 from wsss.pipeline.export_maps import export_maps, maps_step
 from wsss.pipeline.make_masks import make_masks, masks_step
 from wsss.pipeline.make_seeds import make_seeds, seeds_step
+from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.options import check_options
 from wsss.pipeline.plan_facts import described, facts_of
 from wsss.pipeline.refine_seeds import (
@@ -41,9 +42,10 @@ from wsss.pipeline.refine_seeds import (
     train_relations,
 )
 from wsss.pipeline.report import make_report
-from wsss.pipeline.run import Run, Step, read_manifest
+from wsss.pipeline.run import Run
 from wsss.pipeline.self_training import next_lesson, relabel, relabel_step
 from wsss.pipeline.stand_in import write_stand_in
+from wsss.pipeline.step import Step
 from wsss.pipeline.train_classifier import classifier_step, recam_step, train_classifier, train_recam
 from wsss.pipeline.train_segmenter import mask_lesson, segmenter_step, train_segmenter, true_lesson
 from wsss.pipeline.training import device_of

@@ -31,11 +31,10 @@ from wsss.photographs import image_size, read_image
 from wsss.pipeline.config import Config, InferenceConfig, TrainerConfig
 from wsss.pipeline.options import CHOICES, require
 from wsss.pipeline.predictions import predict_batch, with_inference
-from wsss.pipeline.run import write_json
 from wsss.pipeline.training import autocast, device_of, prepare
 from wsss.prepare.progress import follow
 from wsss.report.overlays import class_legend, label_overlay, with_legend
-from wsss.writing import whole_file, write_csv
+from wsss.writing import whole_file, write_csv, write_json
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -33,7 +33,8 @@ from wsss.pipeline.make_seeds import seed_protocol, seed_threshold, sweep_seeds
 from wsss.pipeline.mask_maker import CRF_KINDS, crf_settings, engine, mask_maker, write_masks
 from wsss.pipeline.networks import trained_backbone
 from wsss.pipeline.processes import on_first
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.training import (
     augmentation,

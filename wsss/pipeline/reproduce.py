@@ -18,9 +18,11 @@ from rich.table import Table
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
 from wsss.pipeline.environment import differences, environment, hash_file, read_environment
+from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.processes import place, wanted
-from wsss.pipeline.run import Run, kept_config, read_manifest, write_json
+from wsss.pipeline.run import Run, kept_config
 from wsss.pipeline.run_all import STEPS, run_steps
+from wsss.writing import write_json
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 from wsss.errors import InputError
 from wsss.metrics.statistics import holm, paired_difference, spread
 from wsss.pipeline.environment import read_environment
+from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.result_specs import TableSpec
-from wsss.pipeline.run import read_manifest, write_json
 from wsss.report.comparison import finite
+from wsss.writing import write_json
 
 log = logging.getLogger(__name__)
 

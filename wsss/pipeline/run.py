@@ -8,13 +8,8 @@ configurations never mix, or redone with `overwrite=true`.
 import hashlib
 import json
 import logging
-import os
-import platform
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,24 +20,21 @@ import yaml
 from joblib import cpu_count
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning.loggers import Logger
 
-import wsss
 from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
 from wsss.models.recam import PUBLISHED
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
-from wsss.pipeline.environment import code_state, files_fingerprint, is_made_alike, record_environment
-from wsss.pipeline.loggers import end_loggers
+from wsss.pipeline.environment import files_fingerprint
+from wsss.pipeline.manifest import fingerprint, read_manifest
 from wsss.pipeline.options import check_options
-from wsss.pipeline.processes import is_first, on_first
-from wsss.pipeline.step_lock import StepLock
+from wsss.pipeline.processes import on_first
+from wsss.pipeline.step import Protocol, Step
 from wsss.prepare import packaged_list
-from wsss.writing import write_text
+from wsss.writing import write_json, write_text
 
 log = logging.getLogger(__name__)
 
-Protocol = Mapping[str, object]
 # Faults of a data set that are told one by one.
 MAX_LINES = 30
 
@@ -235,10 +227,10 @@ class Run:
         parts = [self.train_ids, self.val_ids, self.truth_ids]
         state = {
             "files": files_fingerprint(self.data, ids),
-            "splits": _hash(parts),
+            "splits": fingerprint(parts),
             "data": asdict(self.config.data),
         }
-        known = json.loads(stamp.read_text()) if stamp.exists() else {}
+        known = _read_stamp(stamp)
         if known.get("state") == state:
             return [Finding(**fault) for fault in known["faults"]]
         start = time.monotonic()
@@ -255,14 +247,14 @@ class Run:
         settings: Mapping[str, object],
         inputs: Sequence[str] = (),
         outputs: Sequence[str] = ("model.pt",),
-    ) -> "Step":
+    ) -> Step:
         """A step of this run; see `Step`."""
         data = {"root": str(self.data.root.resolve()), "classes": list(self.data.classes), "labels": self.data.labels}
         settings = {
             **_without_new_defaults(settings),
             "data": asdict(self.config.data) | data,
-            "images": _hash(self.train_ids + self.score_ids + self.val_ids),
-            "image_labels": _hash(self.train_labels.int().tolist()),
+            "images": fingerprint(self.train_ids + self.score_ids + self.val_ids),
+            "image_labels": fingerprint(self.train_labels.int().tolist()),
             "seed": self.config.seed,
         }
         return Step(self, name, settings, inputs, outputs)
@@ -315,6 +307,15 @@ def _without_new_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _read_stamp(path: Path) -> dict[str, Any]:
+    """What is known of the data; nothing where the file is damaged."""
+    try:
+        known = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def open_run(folder: Path) -> Run:
     """A run as its folder keeps it, with the options of its newest step.
 
@@ -343,275 +344,3 @@ def kept_config(folder: Path) -> Config:
     assert isinstance(config, Config)
     config.outputs, config.run = str(folder.parent), folder.name
     return config
-
-
-class Step:
-    """One step of a run: a folder, a manifest, figures.
-
-    Args:
-        settings: what the outputs depend on.
-        inputs: steps it builds on.
-        outputs: files in its folder without which it is not finished.
-
-    Attributes:
-        folder: where its outputs go.
-        figures: numbers for results.json.
-        protocols: how each number came about.
-        loggers: of its training, told the figures when it ends.
-    """
-
-    def __init__(
-        self, run: Run, name: str, settings: Mapping[str, object], inputs: Sequence[str], outputs: Sequence[str]
-    ) -> None:
-        self.run, self.name = run, name
-        self.folder = run.folder / name
-        self.outputs = outputs
-        self.manifest_path = self.folder / "manifest.json"
-        self.settings = json.loads(json.dumps(settings))  # as it will be read back
-        self.inputs = on_first(lambda: {step: self._fingerprint_of(step) for step in inputs})
-        self.fingerprint = _hash([self.settings, self.inputs])
-        self.figures: dict[str, float] = {}
-        self.protocols: dict[str, Protocol] = {}
-        self._lock = StepLock(Path(run.config.outputs), name, self.fingerprint)
-        self.loggers: list[Logger] = []
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the outputs are whole and made with these very options."""
-        return self._is_done(self.folder)
-
-    def skip(self, *, scored: bool = False) -> bool:
-        """Whether there is nothing to do, here or by taking over what another run has done; says so in the log.
-
-        Where there is, no other process will make the same step before this one's `working` has ended.
-
-        Args:
-            scored: whether there is truth now, which there may not have been when the step ended.
-        """
-        return on_first(lambda: self._skip(scored=scored))
-
-    def _skip(self, *, scored: bool) -> bool:
-        if self._is_kept(scored=scored):
-            return True
-        if not self.run.config.reuse:
-            return False
-        self._lock.acquire(self.run.folder)
-        if self._is_kept(scored=scored) or self._take_twin(scored=scored):
-            self._lock.release()
-            return True
-        return False
-
-    def _is_kept(self, *, scored: bool) -> bool:
-        if is_done := self._is_done(self.folder, scored=scored):
-            log.info("%s: finished before, kept", self.name)
-        return is_done
-
-    def _take_twin(self, *, scored: bool) -> bool:
-        """Whether another run had the step, which now stands here in place of nothing or of its own beginning."""
-        manifest = self._manifest()
-        if self._has_outputs() and (manifest is None or manifest["fingerprint"] != self.fingerprint):
-            return False
-        for folder in self._twins():
-            if self._is_done(folder, scored=scored) and is_made_alike(folder.parent, self.run.config.trainer):
-                self._take(folder)
-                return True
-        return False
-
-    def _is_done(self, folder: Path, *, scored: bool = False) -> bool:
-        """Whether a folder holds this step's whole outputs."""
-        path = folder / "manifest.json"
-        manifest = read_manifest(path) if path.exists() else None
-        if manifest is None or manifest["state"] != "done" or manifest["fingerprint"] != self.fingerprint:
-            return False
-        is_scored = any(key.endswith("miou") for key in manifest["figures"])
-        return (is_scored or not scored) and all((folder / name).exists() for name in self.outputs)
-
-    def _twins(self) -> list[Path]:
-        """This step's folder in other runs of the same versions, those of sweeps (`outputs/<sweep>/<run>`) included.
-
-        Their code may be of another commit, which their manifests name: a sweep goes on after one.
-        """
-        outputs = Path(self.run.config.outputs)
-        places = [(outputs, "*"), (outputs, "*/*"), (self.run.folder.parent, "*")]
-        found = []
-        for path in dict.fromkeys(
-            path for base, depth in places for path in sorted(base.glob(f"{depth}/{self.name}/manifest.json"))
-        ):
-            with suppress(InputError):  # another run's damage is not this one's
-                if read_manifest(path).get("versions") == _versions():
-                    found.append(path.parent)
-        return found
-
-    def _take(self, folder: Path) -> None:
-        """Make the files of a finished step this run's too; files are only ever replaced whole, so links are safe."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=_made(self.run.folder), prefix=f".{self.name}-") as temporary:
-            copied = Path(temporary) / self.name
-            shutil.copytree(folder, copied, copy_function=_link)
-            manifest = read_manifest(copied / "manifest.json")
-            write_json(copied / "manifest.json", {"taken_from": folder.parent.as_posix(), **manifest})
-            copied.replace(self.folder)
-        self.run.save_config()
-        if not (self.run.folder / "environment.json").exists():
-            record_environment(self.run)
-        self.run.write_results()
-        log.info("%s: taken from %s, which has the same options", self.name, folder.parent)
-
-    @contextmanager
-    def working(self) -> Iterator["Step"]:
-        """Make the folder ready, and record the figures when the work inside ends without an error."""
-        try:
-            spent = on_first(self._begin)
-            start = time.monotonic()
-            try:
-                yield self
-            except BaseException:
-                if is_first():
-                    self._write("running", seconds=round(spent + time.monotonic() - start, 1))
-                    end_loggers(self.loggers, {}, is_done=False)
-                raise
-            on_first(lambda: self._end(round(spent + time.monotonic() - start, 1)))
-        finally:
-            self._lock.release()
-
-    def _begin(self) -> float:
-        """Make the folder ready; the seconds that an interrupted start has spent."""
-        manifest = self._manifest()
-        spent = 0.0
-        if manifest is not None and manifest["fingerprint"] == self.fingerprint:
-            spent = manifest["seconds"]
-        elif manifest is not None:
-            change = _first_difference(manifest, {"settings": self.settings, "inputs": self.inputs})
-            if self._has_outputs() and not self.run.config.overwrite:
-                raise InputError(
-                    f"{self.folder}: made with other options ({change}); choose another run=<name>, "
-                    "or redo the step with overwrite=true"
-                )
-            log.info("%s: %s; made anew", self.name, change)
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.run.save_config()
-        record_environment(self.run)
-        self._write("running", seconds=spent)
-        return spent
-
-    def _end(self, seconds: float) -> None:
-        """Record the figures."""
-        self._write("done", seconds=seconds)
-        self.run.write_results()
-        end_loggers(self.loggers, self.figures, is_done=True)
-        figures = ", ".join(f"{key} {value:.2f}" for key, value in self.figures.items())
-        log.info("%s: done in %.0f s, %s (%s)", self.name, seconds, self.folder, figures or "no truth to score against")
-
-    def read_figures(self) -> Mapping[str, float]:
-        """Figures of the finished step, whether it was finished now or before."""
-        return on_first(lambda: read_manifest(self.manifest_path)["figures"])
-
-    def add_figure(self, key: str, value: float, **protocol: object) -> None:
-        """Record a figure for results.json with the protocol it was measured by."""
-        self.figures[key] = round(float(value), 4)
-        self.protocols[key] = self.run.stamp(**protocol)
-
-    def _fingerprint_of(self, step: str) -> str:
-        path = self.run.folder / step / "manifest.json"
-        manifest = read_manifest(path) if path.exists() else None
-        if manifest is None or manifest["state"] != "done":
-            script = SCRIPT_OF.get(step, "train_seg.py")  # a round of self-training
-            raise InputError(
-                f"{path.parent}: not finished; run `python scripts/{script} run={self.run.config.run}` first"
-            )
-        return str(manifest["fingerprint"])
-
-    def _manifest(self) -> dict[str, Any] | None:
-        return read_manifest(self.manifest_path) if self.manifest_path.exists() else None
-
-    def _has_outputs(self) -> bool:
-        """Whether the folder holds more than an attempt that failed at once."""
-        return any(path.suffix in (".pt", ".ckpt", ".npz", ".png") for path in self.folder.rglob("*"))
-
-    def _write(self, state: str, *, seconds: float) -> None:
-        manifest = {
-            "step": self.name,
-            "state": state,
-            "fingerprint": self.fingerprint,
-            "settings": self.settings,
-            "inputs": self.inputs,
-            "figures": self.figures,
-            "protocols": self.protocols,
-            "seconds": seconds,
-            "versions": _versions(),
-            "code": code_state(),
-        }
-        write_json(self.manifest_path, manifest)
-
-
-SCRIPT_OF = {
-    "classifier": "train_cls.py",
-    "recam": "train_cls.py",
-    "control": "train_cls.py",
-    "maps": "make_seeds.py",
-    "seeds": "make_seeds.py",
-    "relations": "make_masks.py",
-    "refined": "make_masks.py",
-    "masks": "make_masks.py",
-    "segmenter": "train_seg.py",
-    "segmenter_supervised": "train_seg.py",
-}
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """A step's manifest.
-
-    Raises:
-        InputError: if it is damaged.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable manifest ({error}); delete {path.parent} and redo the step") from None
-    return manifest
-
-
-def _versions() -> dict[str, str]:
-    return {"wsss": wsss.__version__, "torch": torch.__version__, "python": platform.python_version()}
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _link(source: str, target: str) -> None:
-    """A second name for a file, or a copy where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON, whole or not at all."""
-    write_text(path, _json(content))
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, indent=1, sort_keys=True)
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
-    """Name one option that differs, `masks.crf.bilateral_srgb 5 → 10`."""
-    for key in sorted({*old, *new} if prefix else {*new}):
-        before, after = old.get(key), new.get(key)
-        if before == after:
-            continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            return _first_difference(before, after, f"{prefix}{key}.")
-        name = f"{prefix}{key}".removeprefix("settings.")
-        if prefix == "inputs.":
-            return f"step {key} was {'added' if before is None else 'left out' if after is None else 'redone'}"
-        return f"{name} {before} → {after}"
-    return "another version"

@@ -18,7 +18,8 @@ from wsss.models import Inference, Segmenter, load_segmenter
 from wsss.pipeline.config import SelfTrainingConfig
 from wsss.pipeline.mask_maker import crf_settings, engine, one_thread
 from wsss.pipeline.processes import on_first
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.train_segmenter import Lesson, mask_lesson, train_segmenter, true_lesson
 from wsss.pipeline.training import autocast, device_of, prepare, show_progress

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wsss.pipeline.run import write_json
+from wsss.writing import write_json
 
 log = logging.getLogger(__name__)
 

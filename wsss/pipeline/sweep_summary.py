@@ -22,12 +22,11 @@ from rich.console import Console
 import wsss
 from wsss.errors import InputError
 from wsss.models.weights import first_line
-from wsss.pipeline.run import write_json
 from wsss.pipeline.sweep_record import read_job
 from wsss.report.comparison import Comparison, Options, SweptRun, compare, differing_options, finite
 from wsss.report.sweep_page import write_sweep_page
 from wsss.report.sweep_tables import left_out_lines, overview, runs_csv, summary_csv, summary_json, verdict
-from wsss.writing import write_csv
+from wsss.writing import write_csv, write_json
 
 log = logging.getLogger(__name__)
 

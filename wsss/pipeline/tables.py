@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from wsss.metrics import IoU, Scores
-from wsss.pipeline.run import Run, write_json
+from wsss.pipeline.run import Run
 from wsss.report import stamp
 from wsss.report.plots import confusion_heatmap
-from wsss.writing import whole_file, write_csv
+from wsss.writing import whole_file, write_csv, write_json
 
 # How scores deal with void and with labels that do not occur; part of every protocol.
 VOID_POLICIES = {"wrong": "left out of the truth, wrong in masks", "ignore": "left out of the truth and of masks"}

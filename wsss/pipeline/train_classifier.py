@@ -11,7 +11,8 @@ from wsss.pipeline.callbacks import stopping_settings
 from wsss.pipeline.config import AugmentConfig, Config, ReCAMConfig
 from wsss.pipeline.networks import load_classifier, new_classifier, new_recam, save_classifier
 from wsss.pipeline.processes import in_turn, on_first
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.training import augmentation, fit, num_workers, optimizer_options, prepare, shard
 from wsss.tasks import ClassifierTask, ReCAMTask
 

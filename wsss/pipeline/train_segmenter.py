@@ -30,7 +30,8 @@ from wsss.pipeline.make_masks import describe_masks
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.processes import in_turn, is_first, on_first
 from wsss.pipeline.refine_seeds import source_of_masks
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou
 from wsss.pipeline.training import (
     augmentation,

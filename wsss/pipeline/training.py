@@ -19,6 +19,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import FSDPStrategy
 from rich.console import Console
@@ -36,9 +37,10 @@ from wsss.pipeline.guards import LossGuard
 from wsss.pipeline.loggers import start_loggers
 from wsss.pipeline.processes import end_on_sigterm, on_first, place
 from wsss.tasks import make_optimizer
+from wsss.writing import whole_file
 
 if TYPE_CHECKING:
-    from wsss.pipeline.run import Step
+    from wsss.pipeline.step import Step
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,15 @@ class OwnSignals(Callback):
         end_on_sigterm()
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all; Lightning's own come from another file system piece by piece."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        """Write one."""
+        with whole_file(Path(path)) as file:
+            torch.save(checkpoint, file)
+
+
 def fit(
     config: Config,
     task: pl.LightningModule,
@@ -116,10 +127,8 @@ def fit(
     """
     folder = step.folder
     checkpoint = folder / "checkpoints" / "last.ckpt"
-    is_begun = on_first(checkpoint.exists)
+    is_begun = on_first(lambda: _is_whole(checkpoint))
     if is_begun:
-        if not zipfile.is_zipfile(checkpoint):
-            raise InputError(f"{checkpoint}: damaged; delete it and run the step again")
         log.info("continuing from %s", checkpoint)
     step.loggers = start_loggers(config, folder)
     here, is_sharded = place(), config.trainer.strategy == "fsdp" and place().world > 1
@@ -151,6 +160,24 @@ def fit(
     if stops_early(config):
         step.add_figure(f"{step.name}/epochs", trainer.current_epoch, split=config.data.val, figure=figure)
     return trainer
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether there is a checkpoint.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    if not checkpoint.exists():
+        return False
+    try:
+        with zipfile.ZipFile(checkpoint) as file:
+            is_whole = file.testzip() is None
+    except (zipfile.BadZipFile, OSError, ValueError):
+        is_whole = False
+    if not is_whole:
+        raise InputError(f"{checkpoint}: damaged; delete it and run the step again")
+    return True
 
 
 def _sharded(task: pl.LightningModule) -> FSDPStrategy:
@@ -205,7 +232,7 @@ def _trainer(
         num_nodes=here.world // here.local_world,
         strategy="auto" if is_alone else strategy,
         # Named, or Lightning would take a batch script's one process for one of several, and have SLURM start it again.
-        plugins=[LightningEnvironment() if is_alone else TorchElasticEnvironment()],
+        plugins=[LightningEnvironment() if is_alone else TorchElasticEnvironment(), WholeCheckpoints()],
         use_distributed_sampler=False,  # the loaders see to it
         callbacks=[*callbacks, OwnSignals()],
         precision=precision(config.trainer.precision, config.trainer.accelerator),  # type: ignore[arg-type]  # checked there

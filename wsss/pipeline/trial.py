@@ -36,7 +36,8 @@ from wsss.pipeline.cost_model import (
 from wsss.pipeline.drawing import original_sizes, seed_bytes, seed_ids
 from wsss.pipeline.meter import MemoryMeter, TrainingClock, free_memory
 from wsss.pipeline.networks import load_classifier, save_classifier
-from wsss.pipeline.run import Run, Step
+from wsss.pipeline.run import Run
+from wsss.pipeline.step import Step
 from wsss.pipeline.training import device_of, watched_by
 
 log = logging.getLogger(__name__)

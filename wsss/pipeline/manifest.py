@@ -1,0 +1,80 @@
+"""What a step's folder says of itself: options, figures, whether it ended, and how large its files were then."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import wsss
+from wsss.errors import InputError
+from wsss.pipeline.environment import hash_file
+from wsss.writing import write_json
+
+FILES = "files.json"  # beside the manifest of a finished step
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A step's manifest.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable manifest ({error}); delete {path.parent} and redo the step") from None
+    return manifest
+
+
+def record_files(folder: Path, names: Sequence[str]) -> None:
+    """Write how large a finished step's files are, and the hash of models, beside its manifest."""
+    write_json(folder / FILES, {name: _state(folder / name) for name in names})
+
+
+def changed_file(folder: Path) -> str | None:
+    """The first of a finished step's files that is not as the step has left it; None where nothing is recorded.
+
+    Maps and masks are compared by size alone: their formats hold sums of their own, checked when they are read.
+    """
+    path = folder / FILES
+    try:
+        recorded: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        return FILES
+    return next((name for name, state in recorded.items() if _state(folder / name) != state), None)
+
+
+def _state(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    state: dict[str, Any] = {"bytes": path.stat().st_size}
+    return state | {"sha256": hash_file(path)} if path.suffix == ".pt" else state
+
+
+def versions() -> dict[str, str]:
+    """Of what a step's outputs depend on besides its options."""
+    return {"wsss": wsss.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def fingerprint(content: object) -> str:
+    """Sixteen hexadecimal digits that stand for plain values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
+    """Name one option that differs, `masks.crf.bilateral_srgb 5 → 10`."""
+    for key in sorted({*old, *new} if prefix else {*new}):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            return first_difference(before, after, f"{prefix}{key}.")
+        name = f"{prefix}{key}".removeprefix("settings.")
+        if prefix == "inputs.":
+            return f"step {key} was {'added' if before is None else 'left out' if after is None else 'redone'}"
+        return f"{name} {before} → {after}"
+    return "another version"
