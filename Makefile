@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
+# make demo | test | faults | lint | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
 #   make test-reference   the masks' tests against pydensecrf, which is installed first and needs a C++ compiler
 #   PYTHON=…              interpreter the environment is made with (3.10 or newer)
 #   RUN="a=1 b=2"         further options of the demo
@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 REFERENCE := $(VENV)/.installed-pydensecrf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference lint bench bench-gpu results clean
+.PHONY: help demo test test-reference faults lint bench bench-gpu results clean
 
 help:
 	@head -5 Makefile | cut -c3-
@@ -42,6 +42,10 @@ test: $(STAMP)
 
 test-reference: $(REFERENCE)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile tests/masks tests/pipeline/test_make_masks.py tests/pipeline/test_run_all.py
+
+faults: $(STAMP)
+	OMP_NUM_THREADS=1 $(PY) -m tests.faults.kill --kills 100
+	OMP_NUM_THREADS=1 $(PY) -m tests.faults.kill --kills 100 --seed 1 masks=irn segmenter.self_training.rounds=1 segmenter.supervised_twin=true
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
