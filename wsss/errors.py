@@ -1,6 +1,17 @@
 """The exceptions users are meant to see: lines that name the file or value and the remedy."""
 
+import errno
+import os
 from collections.abc import Sequence
+
+# What a file system says that users can mend -> how.
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or choose outputs=<folder elsewhere>"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "allow it, or choose outputs=<another folder>"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), "choose outputs=<another folder>"),
+    **dict.fromkeys((errno.ENOENT, errno.ESTALE), "it was there before; put it back, or run again"),
+    errno.EIO: "look at the disk",
+}
 
 
 class InputError(ValueError):
@@ -17,3 +28,12 @@ class FaultyDataError(InputError):
     def __init__(self, messages: Sequence[str]) -> None:
         super().__init__("\n".join(messages))
         self.messages = list(messages)
+
+
+def disk_fault(error: OSError) -> str | None:
+    """What users are told of a full, read-only or vanished place; None of any other error."""
+    remedy = _REMEDIES.get(error.errno or 0)
+    if remedy is None:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{os.strerror(error.errno or 0)}; {remedy}. What is finished is kept"

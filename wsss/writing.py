@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -17,14 +17,19 @@ LEFTOVER = re.compile(r"\..+-[0-9a-f]{8}")
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears as `path`, in a folder made if need be, when the block ends well; else all stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{uuid4().hex[:8]}")  # as `LEFTOVER` says
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             yield file
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)  # a failing write names no file, and nobody knows the temporary one
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where it cannot be removed, it could not be made either
+            temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -51,3 +51,22 @@ def test_looks_at_val_loader_processes_and_interruptions_change_no_weight(
     assert_equal(undisturbed, train("interrupted"))
     other = train("other_seed", "seed=1")
     assert not all(torch.equal(value, other[name]) for name, value in undisturbed.items())
+
+
+def test_a_training_that_was_killed_after_its_last_epoch_keeps_its_weights(
+    make_run: Callable[..., Run], own_masks: Path
+) -> None:
+    stopping = [
+        "callbacks=early_stopping",
+        "callbacks.early_stopping.patience=1",
+        "callbacks.early_stopping.min_delta=1",
+    ]
+    options = [*OPTIONS, f"segmenter.masks={own_masks}", "segmenter.epochs=4", "callbacks=early_stopping", *stopping]
+    run = make_run(*options)
+    step = train_segmenter(run, mask_lesson(run))
+    before = read_model(step.folder / "model.pt", kinds=("segmenter",)).state_dict
+    (step.folder / "model.pt").unlink()
+    again = train_segmenter(make_run(*options), mask_lesson(run))
+    assert_equal(before, read_model(step.folder / "model.pt", kinds=("segmenter",)).state_dict)
+    assert again.figures == step.figures
+    assert step.figures["segmenter/epochs"] < 4

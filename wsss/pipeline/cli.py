@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.console import Console
 
-from wsss.errors import FaultyDataError, InputError
+from wsss.errors import FaultyDataError, InputError, disk_fault
 from wsss.pipeline.config import Config
 from wsss.pipeline.evaluate import FoldersConfig
 from wsss.pipeline.explain import ExplainConfig
@@ -179,6 +179,8 @@ def _told(error: Exception) -> list[str] | None:
         return error.messages
     if isinstance(error, (InputError, MisconfigurationException, OmegaConfBaseException)):
         return [str(error)]
+    if isinstance(error, OSError) and (told := disk_fault(error)) is not None:
+        return [told]
     if isinstance(error, AssertionError) and str(error).startswith("Unexpected type for root: NoneType"):
         return ["an option is given of a group that is null; give the whole group in a file of conf/experiment"]
     if not isinstance(error, HydraException):

@@ -153,13 +153,26 @@ def fit(
         check_val_every_n_epoch=config.trainer.val_every,
         log_every_n_steps=10,
     )
-    with _interruptible():
-        trainer.fit(trained, datamodule=data, ckpt_path=str(checkpoint) if is_begun else None, weights_only=True)
-    if is_sharded:
+    ended = _ended_epochs(checkpoint, epochs) if is_begun else None
+    if ended is None:
+        with _interruptible():
+            trainer.fit(trained, datamodule=data, ckpt_path=str(checkpoint) if is_begun else None, weights_only=True)
+    if is_sharded or ended is not None:
+        # What Lightning would restore of a training that has ended are not the averaged weights.
         task.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
     if stops_early(config):
-        step.add_figure(f"{step.name}/epochs", trainer.current_epoch, split=config.data.val, figure=figure)
+        number = trainer.current_epoch if ended is None else ended
+        step.add_figure(f"{step.name}/epochs", number, split=config.data.val, figure=figure)
     return trainer
+
+
+def _ended_epochs(checkpoint: Path, epochs: int) -> int | None:
+    """After how many epochs the training that has left a checkpoint had ended, by itself or early; None: it had not."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    number = int(content["epoch"]) + 1
+    states = [state for name, state in content["callbacks"].items() if name.startswith("EarlyStopping")]
+    is_over = number >= epochs or any(state["wait_count"] >= state["patience"] for state in states)
+    return number if is_over else None
 
 
 def _is_whole(checkpoint: Path) -> bool:
