@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from wsss.writing import whole_file, whole_folder
+from wsss.writing import remove_leftovers, whole_file, whole_folder
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
@@ -51,3 +52,16 @@ def test_a_failing_block_leaves_no_folder(tmp_path: Path) -> None:
         (folder / "file").touch()
         raise OSError("disk")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_has_begun_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    begun = tmp_path / "seeds" / ".photo.npz-0123abcd"
+    others = [tmp_path / ".photo.npz-0123abcd", tmp_path / ".lock", tmp_path / "photo.npz", tmp_path / ".a-0123abcg"]
+    for path in (begun, *others):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    for path in (begun, *others[1:]):
+        os.utime(path, (0, 0))
+    remove_leftovers(tmp_path)
+    assert not begun.exists()
+    assert all(path.exists() for path in others)

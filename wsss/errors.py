@@ -18,6 +18,10 @@ class InputError(ValueError):
     """Something in the user's files or options is wrong; scripts print it as one line, without a traceback."""
 
 
+class WorkerDiedError(InputError):
+    """A process that helped was killed from outside; without helpers the work may go on."""
+
+
 class FaultyDataError(InputError):
     """A data set has faults; scripts print a line for each.
 

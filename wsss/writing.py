@@ -5,19 +5,21 @@ import io
 import json
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-LEFTOVER = re.compile(r"\..+-[0-9a-f]{8}")
+LEFTOVER = re.compile(r"\..+-[0-9a-f]{8}")  # how `whole_file` calls what it has begun
+LEFT_FOR = 600  # seconds after which nobody is writing it any more
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears as `path`, in a folder made if need be, when the block ends well; else all stays."""
-    temporary = path.with_name(f".{path.name}-{uuid4().hex[:8]}")  # as `LEFTOVER` says
+    temporary = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
@@ -33,13 +35,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `whole_file` has begun in a folder and its subfolders and a killed process has left there.
-
-    Nothing else may be writing there.
-    """
+    """Remove what `whole_file` has begun in a folder and its subfolders and a process killed minutes ago has left."""
     for path in folder.rglob(".*"):
-        if LEFTOVER.fullmatch(path.name) and path.is_file():
-            path.unlink(missing_ok=True)
+        if LEFTOVER.fullmatch(path.name):
+            with suppress(OSError):  # another start has removed it, or it cannot be removed
+                if path.stat().st_mtime < time.time() - LEFT_FOR:
+                    path.unlink()
 
 
 @contextmanager

@@ -33,11 +33,14 @@ from tests.pipeline.conftest import REPOSITORY, compose_config
 from wsss.errors import InputError
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline
+from wsss.pipeline.run_lock import LOCK, sole_start
+from wsss.writing import LEFTOVER
 
 LATEST = 1.0  # seconds from the operation to the end
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link")
 # Of no interest: what a training keeps to go on from, its logs, and what tells when and where.
 PASSED_OVER = ("checkpoints", "metrics", "tensorboard", "report", "environment.json", "manifest.json", "config.yaml")
+PASSED_OVER += (LOCK, f"{LOCK}.holder")
 TIMES = re.compile("^time/|seconds")  # of figures
 DONE, REFUSED = 0, 2  # exit status of a start
 
@@ -119,7 +122,7 @@ def outputs_of(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_dir() or any(part in PASSED_OVER for part in name.split("/")):
+        if path.is_dir() or LEFTOVER.fullmatch(path.name) or any(part in PASSED_OVER for part in name.split("/")):
             continue
         if path.suffix == ".pt":
             content: bytes = _told(torch.load(path, weights_only=True)).encode()
@@ -169,7 +172,13 @@ class Faults:
         root = f"data.root={REPOSITORY / 'data' / 'mini_voc'}"
         fixed = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.num_workers=0", "masks.jobs=1", "logger=none"]
         options = [*self.options, *fixed, root, f"outputs={outputs}", "run=run"]
-        return lambda: run_pipeline(Run(compose_config(*options)))
+
+        def work() -> None:
+            run = Run(compose_config(*options))
+            with sole_start(run.folder):
+                run_pipeline(run)
+
+        return work
 
     def kill_one(self, most: int) -> None:
         """One run, killed `most` times or until it ends, which it does undisturbed at last; then compared."""

@@ -250,14 +250,14 @@ def test_what_is_wrong_is_said_in_one_line_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_too_little_gpu_memory_is_told_with_the_remedy(
+def test_too_little_memory_is_told_with_the_remedy(
     photos: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(module, "predict_batch", fail)
-    with pytest.raises(InputError, match=r"batch_size=1: no GPU memory for 1 photographs of 60 × 40; .*window"):
+    with pytest.raises(InputError, match=r"out of memory for one photograph of 60 × 40 pixels; pass inference\.window"):
         predict_images(config(photos, checkpoint, tmp_path / "out"))
 
 

@@ -1,7 +1,7 @@
 """Loaders: shuffled crops for training, whole images grouped by size for everything else."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import ceil
 from multiprocessing import get_all_start_methods
 from typing import Any
@@ -118,14 +118,29 @@ class EqualLengths:
 
 
 def size_loader(
-    dataset: ImageDataset, *, batch_size: int, num_workers: int = 0, shard: tuple[int, int] = (0, 1)
+    dataset: ImageDataset,
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    wanted: Collection[str] | None = None,
 ) -> DataLoader[Sample]:
     """Loader over whole images in batches of one size, which depend on the data alone.
 
-    Of a shard (i, n) batches i, i + n, i + 2 n … are loaded: n processes draw what one would draw.
+    What a network makes of an image depends, in the last bit, on how many are in its batch. So batches are the same
+    whatever is wanted, and however many processes share them.
+
+    Args:
+        dataset: all images.
+        batch_size: images of a batch at most.
+        num_workers: loader processes.
+        shard: (i, n): batches i, i + n, i + 2 n … are loaded.
+        wanted: ids, of which each batch that is loaded has at least one; default: all.
     """
-    batches = SizeBatches(size_batches(dataset, batch_size)[shard[0] :: shard[1]])
-    return _loader(dataset, num_workers, batch_sampler=batches)
+    batches = size_batches(dataset, batch_size)
+    if wanted is not None:
+        batches = [batch for batch in batches if any(dataset.ids[index] in wanted for index in batch)]
+    return _loader(dataset, num_workers, batch_sampler=SizeBatches(batches[shard[0] :: shard[1]]))
 
 
 def _loader(dataset: ImageDataset, num_workers: int, **options: Any) -> DataLoader[Sample]:

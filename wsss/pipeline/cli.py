@@ -9,7 +9,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,7 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.console import Console
 
-from wsss.errors import FaultyDataError, InputError, disk_fault
+from wsss.errors import FaultyDataError, InputError, WorkerDiedError, disk_fault
+from wsss.memory import is_out_of_memory
 from wsss.pipeline.config import Config
 from wsss.pipeline.evaluate import FoldersConfig
 from wsss.pipeline.explain import ExplainConfig
@@ -30,10 +31,10 @@ from wsss.pipeline.export_model import ExportConfig
 from wsss.pipeline.options import check_options, for_processes
 from wsss.pipeline.predict import PredictConfig
 from wsss.pipeline.processes import (
-    INTERRUPTED,
-    end_on_sigterm,
+    end_on_signals,
     first_speaks,
     in_turn,
+    interrupted_status,
     is_first,
     join,
     leave,
@@ -44,6 +45,7 @@ from wsss.pipeline.processes import (
     was_started_here,
 )
 from wsss.pipeline.run import Run
+from wsss.pipeline.run_lock import sole_start
 from wsss.pipeline.sweep import is_job_of_sweep, register
 from wsss.pipeline.sweep_record import recorded
 from wsss.pipeline.sweep_stages import MULTIRUN, share_stages
@@ -125,11 +127,25 @@ def run_script(
     config = for_processes(config, place().world if shared else 1)
     run = in_turn(lambda: Run(config))
     if shared:
-        work(run)
+        with ExitStack() as kept_out:
+            on_first(lambda: kept_out.enter_context(sole_start(run.folder)))
+            work_again_alone(work, run)
     else:
         on_first(lambda: work(run))
     _tell_end(run, next_command)
     leave()
+
+
+def work_again_alone(work: Callable[[Run], object], run: Run) -> None:
+    """Do the work; where a process that helped was killed, once more from there on without any."""
+    try:
+        work(run)
+    except WorkerDiedError as error:
+        if place().world > 1:  # the others are waiting for this one's part
+            raise
+        logging.getLogger(__name__).warning("%s. Once more without further processes", error)
+        run.config.trainer.num_workers, run.config.masks.jobs = 0, 1
+        work(run)
 
 
 def _command() -> list[str]:
@@ -155,7 +171,7 @@ def _tell_end(run: Run, next_command: str | None) -> None:
 def one_line_errors() -> Iterator[None]:
     """Logging on; what a user can mend ends the script in one line, exit status 2."""
     _set_up_logging()
-    end_on_sigterm()
+    end_on_signals()
     console = Console(stderr=True, highlight=False)
     try:
         with first_speaks():
@@ -163,7 +179,7 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         if not was_started_here():
             console.print("interrupted; the same command goes on from here")
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupted_status())
     except Exception as error:
         lines = _told(error)
         if lines is None:
@@ -179,6 +195,8 @@ def _told(error: Exception) -> list[str] | None:
         return error.messages
     if isinstance(error, (InputError, MisconfigurationException, OmegaConfBaseException)):
         return [str(error)]
+    if is_out_of_memory(error):
+        return ["out of memory; smaller images or batches and fewer processes (masks.jobs=1) need less"]
     if isinstance(error, OSError) and (told := disk_fault(error)) is not None:
         return [told]
     if isinstance(error, AssertionError) and str(error).startswith("Unexpected type for root: NoneType"):

@@ -103,18 +103,21 @@ def _draw(run: Run, network_name: str, kinds: Sequence[str], sizes: Sizes, drawi
     missing = on_first(lambda: _missing(sizes, folders.values()))
     if not missing:
         return None
-    labels = torch.stack([*labels_of(run, missing).values()])
-    dataset = ImageDataset(run.data, missing, labels, transform=eval_transform(config.cam.resize_long))
+    labels = torch.stack([*labels_of(run, sizes).values()])
+    dataset = ImageDataset(run.data, [*sizes], labels, transform=eval_transform(config.cam.resize_long))
     network = load_classifier(run.folder / network_name / "model.pt").eval().requires_grad_(False)
     _check_stages(network, config.cam)
     network.backbone = fold_batch_norm(network.backbone, torch.rand(1, 3, 64, 64))
-    loader = partial(size_loader, dataset, batch_size=config.cam.batch_size, num_workers=num_workers(config))
+    wanted, workers = {*missing}, num_workers(config)
+    loader = partial(size_loader, dataset, batch_size=config.cam.batch_size, num_workers=workers, wanted=wanted)
 
     def draw(images: Tensor, present: Sequence[Sequence[int]]) -> Mapping[str, Sequence[Any]]:
         return drawing.draw(network, images, present, kinds)
 
     def write(kind: str, image_id: str, maps: Any, classes: Sequence[int]) -> None:
-        drawing.save(folders[kind] / f"{image_id}.npz", maps, classes, sizes[image_id])
+        path = folders[kind] / f"{image_id}.npz"
+        if not path.exists():  # of a batch drawn again for the others in it
+            drawing.save(path, maps, classes, sizes[image_id])
 
     start = time.monotonic()
     predict(config, SeedTask(network, draw, write), loader)

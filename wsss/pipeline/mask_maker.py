@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from wsss.data import DataDescription, read_image, save_mask
-from wsss.errors import InputError
+from wsss.errors import InputError, WorkerDiedError
 from wsss.masks import CRFParams, graph_cut_labels, join_confident, local_labels, refine_batch, to_labels
+from wsss.memory import by_halves
 from wsss.pipeline.config import MasksConfig
 from wsss.pipeline.run import Run
 from wsss.pipeline.training import device_of, keep_freed_memory, show_progress
@@ -116,7 +117,8 @@ def write_masks(run: Run, maker: MaskMaker, image_ids: Sequence[str], threshold:
 
 def _write(maker: MaskMaker, image_ids: Sequence[str], threshold: float, folder: Path) -> None:
     with one_thread():
-        for image_id, masks in zip(image_ids, maker(image_ids, [threshold]), strict=True):
+        made = by_halves(lambda ids: maker(ids, [threshold]), image_ids)
+        for image_id, masks in zip(image_ids, made, strict=True):
             save_mask(folder / f"{image_id}.png", masks[0])
 
 
@@ -181,7 +183,7 @@ def run_tasks(run: Run, maker: MaskMaker, tasks: Sequence[Any], title: str) -> l
     try:
         return list(track(_results(run, maker, tasks), title, total=len(tasks), disable=hidden, transient=True))
     except (TerminatedWorkerError, *_dask_errors()) as error:
-        raise InputError(
+        raise WorkerDiedError(
             f"{title}: a worker process was killed, by want of memory perhaps; fewer need less (masks.jobs=1), "
             "and the same command goes on from here"
         ) from error

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,6 +25,7 @@ from wsss.data.files import IMAGE_SUFFIXES
 from wsss.errors import InputError
 from wsss.exports import LabelMaps, write_coco
 from wsss.exports.coco import SEGMENTATIONS, require_pycocotools
+from wsss.memory import by_halves, is_out_of_memory
 from wsss.models import Segmenter, load_segmenter
 from wsss.photographs import image_size, read_image
 from wsss.pipeline.config import Config, InferenceConfig, TrainerConfig
@@ -256,12 +256,12 @@ def _predict_batch(
     segmenter: Segmenter, images: Sequence[Image.Image], config: PredictConfig
 ) -> list[NDArray[np.uint8]]:
     try:
-        return predict_batch(segmenter, images, config.inference)
-    except torch.OutOfMemoryError:
-        size = f"{len(images)} photographs of {images[0].width} × {images[0].height}"
-        raise InputError(
-            f"batch_size={config.batch_size}: no GPU memory for {size}; lower it, or pass inference.window=512"
-        ) from None
+        return by_halves(lambda part: predict_batch(segmenter, part, config.inference), images)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    size = f"{images[0].width} × {images[0].height}"
+    raise InputError(f"out of memory for one photograph of {size} pixels; pass inference.window=512")
 
 
 def _batches(sized: Sequence[tuple[Photograph, tuple[int, int]]], batch_size: int) -> list[list[Photograph]]:

@@ -28,7 +28,6 @@ from wsss.pipeline.config import TrainerConfig
 
 T = TypeVar("T")
 
-INTERRUPTED = 130  # as shells have it
 # Seconds in which the first process's end reaches the others.
 PATIENCE = 10
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -140,7 +139,7 @@ def _broadcast(said: object = None) -> Any:
 
 def _status_of(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return interrupted_status()
     return 2 if isinstance(error, InputError) else 1
 
 
@@ -155,20 +154,40 @@ def first_speaks() -> Iterator[None]:
         raise
 
 
-def end_on_sigterm() -> None:
-    """End as Ctrl-C does where a cluster or `kill` asks; processes beside the first go without a word."""
+class _Asked:
+    """The signal that has asked this process to end."""
+
+    signal: int = signal.SIGINT
+
+
+def interrupted_status() -> int:
+    """Exit status after an interruption, as shells have it: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1."""
+    return 128 + _Asked.signal
+
+
+def end_on_signals() -> None:
+    """End as Ctrl-C does where a cluster or `kill` asks; processes beside the first go without a word.
+
+    SIGTERM is what clusters send before they take a machine back, SIGUSR1 what `sbatch --signal=USR1@120` asks for.
+    """
 
     def interrupt(number: int, frame: object) -> None:
+        _Asked.signal = number
         if not is_first():
-            os._exit(INTERRUPTED)  # it may be waiting for the first, and holds nothing that is not on the disk
+            os._exit(interrupted_status())  # it may be waiting for the first, and holds nothing that is not on the disk
         raise KeyboardInterrupt
 
     with suppress(ValueError):  # not the main thread: its signals are not ours
-        signal.signal(signal.SIGTERM, interrupt)
+        for which in (signal.SIGTERM, *_of_clusters()):
+            signal.signal(which, interrupt)
         if not is_first():
             signal.signal(signal.SIGINT, interrupt)
     if was_started_here() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # no process outlives the one that started it
+
+
+def _of_clusters() -> list[signal.Signals]:
+    return [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []
 
 
 def was_started_here() -> bool:

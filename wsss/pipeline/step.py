@@ -19,7 +19,7 @@ from wsss.pipeline.loggers import end_loggers
 from wsss.pipeline.manifest import changed_file, fingerprint, first_difference, read_manifest, record_files, versions
 from wsss.pipeline.processes import is_first, on_first
 from wsss.pipeline.step_lock import StepLock
-from wsss.writing import remove_leftovers, write_json
+from wsss.writing import write_json
 
 if TYPE_CHECKING:
     from wsss.pipeline.run import Run
@@ -190,7 +190,6 @@ class Step:
             log.info("%s: %s; made anew", self.name, change)
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder)
         self.run.save_config()
         record_environment(self.run)
         self._write("running", seconds=spent)

@@ -29,13 +29,14 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from wsss.data import derived_seed, train_transform
-from wsss.errors import InputError
+from wsss.errors import InputError, WorkerDiedError
+from wsss.memory import is_out_of_memory
 from wsss.models import Backbone
 from wsss.pipeline.callbacks import chosen_callbacks, make_profiler, progress_bar, stops_early
 from wsss.pipeline.config import AugmentConfig, Config, OptimizerConfig
 from wsss.pipeline.guards import LossGuard
 from wsss.pipeline.loggers import start_loggers
-from wsss.pipeline.processes import end_on_sigterm, on_first, place
+from wsss.pipeline.processes import end_on_signals, on_first, place
 from wsss.tasks import make_optimizer
 from wsss.writing import whole_file
 
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 _watchers: ContextVar[tuple[Callback, ...]] = ContextVar("watchers", default=())
 
+# How torch tells of a loader process that was killed, and of an error in one.
+_DEAD_LOADER, _OF_LOADER = "DataLoader worker (pid", "in DataLoader worker process"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
@@ -81,11 +84,11 @@ class OwnSignals(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take it back from Lightning."""
-        end_on_sigterm()
+        end_on_signals()
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take it back from Lightning."""
-        end_on_sigterm()
+        end_on_signals()
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -155,7 +158,7 @@ def fit(
     )
     ended = _ended_epochs(checkpoint, epochs) if is_begun else None
     if ended is None:
-        with _interruptible():
+        with _plain_ends(f"a lower {guarded}.batch_size or smaller {guarded}.augment.crop"):
             trainer.fit(trained, datamodule=data, ckpt_path=str(checkpoint) if is_begun else None, weights_only=True)
     if is_sharded or ended is not None:
         # What Lightning would restore of a training that has ended are not the averaged weights.
@@ -224,7 +227,7 @@ def predict(config: Config, task: pl.LightningModule, loader: Callable[..., Data
         inference_mode=False,  # maps need gradients
     )
     batches = loader(shard=shard())
-    with _interruptible():
+    with _plain_ends("a smaller cam.resize_long or cam.scales"):
         trainer.predict(task, batches, return_predictions=False)
     trainer.strategy.barrier()
 
@@ -257,11 +260,33 @@ def _trainer(
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _plain_ends(advice: str) -> Iterator[None]:
+    """How Lightning and the loaders' processes end, as the rest of the program knows it.
+
+    Args:
+        advice: what needs less memory.
+
+    Raises:
+        WorkerDiedError: if a loader process was killed.
+        InputError: if memory does not suffice, or what a loader process has found wrong.
+    """
     try:
         yield
     except SystemExit:  # how Lightning answers Ctrl-C and SIGTERM
         raise KeyboardInterrupt from None
+    except InputError as error:
+        if _OF_LOADER not in str(error):
+            raise
+        raise InputError(str(error).rpartition("InputError: ")[2].strip()) from None
+    except Exception as error:
+        if isinstance(error, RuntimeError) and str(error).startswith(_DEAD_LOADER):
+            raise WorkerDiedError(
+                "a loader process was killed, by want of memory perhaps; fewer need less (trainer.num_workers=0), and "
+                "the same command goes on from here"
+            ) from None
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"out of memory; {advice} need less, and what is finished is kept") from None
 
 
 def precision(wanted: str, accelerator: str) -> str:

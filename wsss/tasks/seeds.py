@@ -10,6 +10,7 @@ from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from wsss.data import Sample
+from wsss.memory import by_halves
 
 # Of each image, a tensor or a mapping to tensors.
 Draw = Callable[[Tensor, Sequence[Sequence[int]]], Mapping[str, Sequence[Any]]]
@@ -39,7 +40,14 @@ class SeedTask(pl.LightningModule):
     def predict_step(self, batch: Sample, batch_idx: int) -> None:
         """Draw, and hand over to the writer."""
         present = [labels.nonzero()[:, 0].tolist() for labels in batch.labels]
-        drawn = move_data_to_device(self.draw(batch.images, present), torch.device("cpu"))
+
+        def draw(places: Sequence[int]) -> list[dict[str, Any]]:
+            part = slice(places[0], places[-1] + 1)
+            drawn = self.draw(batch.images[part], present[part])
+            drawn = move_data_to_device(drawn, torch.device("cpu"))
+            return [{kind: maps[place] for kind, maps in drawn.items()} for place in range(len(places))]
+
+        drawn = by_halves(draw, range(len(batch.images)))
         self._wait()
         self.pending = [self.writer.submit(self._write, batch.ids, present, drawn)]
 
@@ -52,7 +60,7 @@ class SeedTask(pl.LightningModule):
         for future in self.pending:
             future.result()  # raises what writing raised
 
-    def _write(self, ids: Sequence[str], present: Sequence[Sequence[int]], drawn: Mapping[str, Any]) -> None:
-        for kind, maps in drawn.items():
-            for image_id, classes, of_image in zip(ids, present, maps, strict=True):
-                self.write(kind, image_id, of_image, classes)
+    def _write(self, ids: Sequence[str], present: Sequence[Sequence[int]], drawn: Sequence[dict[str, Any]]) -> None:
+        for image_id, classes, of_image in zip(ids, present, drawn, strict=True):
+            for kind, maps in of_image.items():
+                self.write(kind, image_id, maps, classes)
