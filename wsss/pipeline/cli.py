@@ -4,7 +4,6 @@ import functools
 import json
 import logging
 import os
-import re
 import shlex
 import sys
 import warnings
@@ -16,14 +15,10 @@ from typing import NoReturn
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.console import Console
 
-from wsss.errors import FaultyDataError, InputError, WorkerDiedError, disk_fault
-from wsss.memory import is_out_of_memory
+from wsss.errors import InputError, WorkerDiedError
 from wsss.pipeline.config import Config
 from wsss.pipeline.evaluate import FoldersConfig
 from wsss.pipeline.explain import ExplainConfig
@@ -44,6 +39,7 @@ from wsss.pipeline.processes import (
     wanted,
     was_started_here,
 )
+from wsss.pipeline.refusals import told
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_lock import sole_start
 from wsss.pipeline.sweep import is_job_of_sweep, register
@@ -181,38 +177,15 @@ def one_line_errors() -> Iterator[None]:
             console.print("interrupted; the same command goes on from here")
         sys.exit(interrupted_status())
     except Exception as error:
-        lines = _told(error)
+        lines = told(error)
         if lines is None:
             raise
         _fail(console, *lines)
 
 
-def _told(error: Exception) -> list[str] | None:
-    """What users are told of an error that they can mend; None of any other."""
-    if isinstance(error, MissingMandatoryValue):
-        return [f"{error.full_key} has no value; pass {error.full_key}=<value>"]
-    if isinstance(error, FaultyDataError):
-        return error.messages
-    if isinstance(error, (InputError, MisconfigurationException, OmegaConfBaseException)):
-        return [str(error)]
-    if is_out_of_memory(error):
-        return ["out of memory; smaller images or batches and fewer processes (masks.jobs=1) need less"]
-    if isinstance(error, OSError) and (told := disk_fault(error)) is not None:
-        return [told]
-    if isinstance(error, AssertionError) and str(error).startswith("Unexpected type for root: NoneType"):
-        return ["an option is given of a group that is null; give the whole group in a file of conf/experiment"]
-    if not isinstance(error, HydraException):
-        return None
-    # What follows is where Hydra has looked.
-    message = re.sub(r"\n(Config search path|Set the env variable|See https).*", "", str(error), flags=re.DOTALL)
-    if isinstance(error, OverrideParseException):
-        message += "; quote spaces, commas, brackets and letters beyond ASCII twice: \"images='my photo (1).jpg'\""
-    return [f"{message}; `--help` shows all options"]
-
-
 def _reason(error: Exception) -> str:
     """An error of a sweep's job in one line, after its traceback if it is none that users can mend."""
-    lines = _told(error)
+    lines = told(error)
     if lines is None:
         logging.getLogger(__name__).exception("the job has ended in an error of the program")
         lines = [f"{type(error).__name__}: {error}"]

@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from operator import attrgetter
 
 import joblib
@@ -13,6 +14,7 @@ from wsss.masks import BACKENDS, require_backend
 from wsss.metrics import ABSENT, VOID_POLICIES
 from wsss.metrics.wsol import LATER
 from wsss.models import NETWORKS
+from wsss.models.backbones import OUTPUT_STRIDES
 from wsss.pipeline.architecture import check_architecture
 from wsss.pipeline.callbacks import PROFILERS
 from wsss.pipeline.config import AugmentConfig, Config
@@ -89,7 +91,7 @@ NOT_NEGATIVE = (
     *(f"{step}.optimizer.{o}" for step in STEPS for o in ("momentum", "weight_decay", "poly_power", "warmup")),
     *("segmenter.loss.class_balance", "segmenter.self_training.rounds", "segmenter.self_training.min_change"),
     *("masks.walk.exp_times", "masks.walk.background_power", "masks.par.place_weight"),
-    *("cam.adv.steps", "cam.adv.weight"),
+    *("cam.adv.steps", "cam.adv.weight", "cam.grad_cam_pp_eps", "data.split_seed"),
     *("recam.sce_weight", "recam.bce_weight", "masks.fg_margin", "masks.bg_margin"),
     *("trainer.num_workers", "reproduce_tolerance"),
     *("callbacks.early_stopping.min_delta", "callbacks.model_summary"),
@@ -119,6 +121,7 @@ NOT_EMPTY = (
     *("cam.seed", "cam.stages", "cam.drawn_stages", "localization.kinds", "faithfulness.kinds"),
     *SOME_POSITIVE,
 )
+STRIDES = ("backbone.output_stride", "segmenter.output_stride")
 MAX_RADIUS = 32  # cells between which IRN and AffinityNet look for paths; published: 10 and 5
 ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
@@ -129,6 +132,11 @@ def check_options(config: Config) -> None:
     Raises:
         InputError: for the first that is out of range, naming the option, its value and what is expected.
     """
+    for name in _added(config):
+        raise InputError(f"+{name}: no such option; leave the + out to be told what is like it")
+    for name, value in numbers(config):
+        if not math.isfinite(value):
+            raise InputError(f"{name}={value}: expected a finite number")
     for name, choices in CHOICES.items():
         require(config, name, lambda value, choices=choices: value in choices, f"one of {', '.join(choices)}")
     for name in AT_LEAST_ONE:
@@ -137,6 +145,8 @@ def check_options(config: Config) -> None:
         require(config, name, lambda value: value >= 0, "0 or more")
     for name in POSITIVE:
         require(config, name, lambda value: value > 0, "more than 0")
+    for name in (f"{step}.optimizer.momentum" for step in STEPS):
+        require(config, name, lambda value: value < 1, "below 1")
     for name in ("masks.walk.radius", "masks.relations.radius"):
         require(config, name, lambda value: value <= MAX_RADIUS, f"at most {MAX_RADIUS}: paths grow by its cube")
     for name in NOT_EMPTY:
@@ -163,10 +173,14 @@ def check_options(config: Config) -> None:
         require(config, "cam.stage_weights", lambda w: len(w) == num, f"one for each of cam.stages, {num}")
         require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
+    require(config, "seed", lambda number: 0 <= number < 2**32, "a number from 0, below 2³²")
+    for name in STRIDES:
+        require(config, name, lambda stride: stride in OUTPUT_STRIDES, f"one of {', '.join(map(str, OUTPUT_STRIDES))}")
     require(config, "cam.adv.threshold", lambda share: 0 <= share < 1, "a share from 0, below 1")
     require(config, "localization.connectivity", lambda value: value in LATER, "4 or 8")
     require(config, "faithfulness.percentiles", lambda values: max(values) <= 100, "numbers of percent")
-    require(config, "run", lambda name: bool(name.strip()), "a name")
+    for name in ("run", "outputs", "data.root"):
+        require(config, name, lambda text: bool(text.strip()), "a name")
     require_trackers(config.logger)
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
     require(config, "segmenter.ema_decay", lambda decay: 0 < decay < 1, "a number between 0 and 1")
@@ -199,6 +213,27 @@ def check_options(config: Config) -> None:
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
     check_architecture(config)
+
+
+def _added(config: object, prefix: str = "") -> Iterator[str]:
+    """What `+option=value` has added to the options that there are."""
+    names = {field.name for field in fields(config)}  # type: ignore[arg-type]  # every group is a dataclass
+    for name, value in vars(config).items():
+        if name not in names:
+            yield f"{prefix}{name}"
+        elif is_dataclass(value):
+            yield from _added(value, f"{prefix}{name}.")
+
+
+def numbers(config: object, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers among the options, those in lists too, by the option's name."""
+    for field in fields(config):  # type: ignore[arg-type]  # every group is a dataclass
+        value = getattr(config, field.name)
+        for one in value if isinstance(value, list) else [value]:
+            if is_dataclass(one):
+                yield from numbers(one, f"{prefix}{field.name}.")
+            elif isinstance(one, (int, float)):
+                yield f"{prefix}{field.name}", one
 
 
 def _check_recam(config: Config) -> None:
@@ -303,6 +338,8 @@ def known_backends() -> list[str]:
 
 
 def _check_augment(augment: AugmentConfig, prefix: str) -> None:
+    if augment.color_jitter < 0:
+        raise InputError(f"{prefix}.color_jitter={augment.color_jitter}: expected 0 or more")
     if augment.crop < 1:
         raise InputError(f"{prefix}.crop={augment.crop}: expected at least 1")
     for name, pair in (("resize_long", augment.resize_long), ("scale", augment.scale)):
