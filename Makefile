@@ -46,6 +46,7 @@ test-reference: $(REFERENCE)
 faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(PY) -m tests.faults.kill --kills 100
 	OMP_NUM_THREADS=1 $(PY) -m tests.faults.kill --kills 100 --seed 1 masks=irn segmenter.self_training.rounds=1 segmenter.supervised_twin=true
+	OMP_NUM_THREADS=1 $(PY) -m tests.faults.fuzz --count 5000
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

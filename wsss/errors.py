@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 
 # What a file system says that users can mend -> how.
@@ -12,10 +13,19 @@ _REMEDIES = {
     **dict.fromkeys((errno.ENOENT, errno.ESTALE), "it was there before; put it back, or run again"),
     errno.EIO: "look at the disk",
 }
+LONGEST = 1500  # letters of a message
+# What moves a terminal's cursor or changes its colours, and halves of letters, which no file takes.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class InputError(ValueError):
-    """Something in the user's files or options is wrong; scripts print it as one line, without a traceback."""
+    """Something in the user's files or options is wrong; scripts print it as one line, without a traceback.
+
+    What messages quote of files may hold anything, so they are made printable, see `plain`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
 
 
 class WorkerDiedError(InputError):
@@ -30,8 +40,8 @@ class FaultyDataError(InputError):
     """
 
     def __init__(self, messages: Sequence[str]) -> None:
-        super().__init__("\n".join(messages))
-        self.messages = list(messages)
+        self.messages = [plain(message) for message in messages]
+        ValueError.__init__(self, "\n".join(self.messages))
 
 
 def disk_fault(error: OSError) -> str | None:
@@ -41,3 +51,14 @@ def disk_fault(error: OSError) -> str | None:
         return None
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}{os.strerror(error.errno or 0)}; {remedy}. What is finished is kept"
+
+
+def plain(text: str) -> str:
+    """A text as one printable line: ends of lines become spaces, other control characters escapes; cut if endless."""
+    line = _UNPRINTABLE.sub(lambda found: " " if found[0] in "\n\r\t" else ascii(found[0])[1:-1], text)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name can stand in a message, a list or a path: no control characters, no halves of letters."""
+    return _UNPRINTABLE.search(name) is None

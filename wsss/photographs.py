@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from wsss.errors import InputError
 
-# What Pillow raises for damaged, foreign and outsize files.
-UNREADABLE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
+# Pillow knows more, EPS among them, which it hands to Ghostscript to be run as the program that it is.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+MOST_PIXELS = 100_000_000  # decoding takes up to ten bytes a pixel, whatever little the file holds
 _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101  # EXIF tags
 _ON_ITS_SIDE = (5, 6, 7, 8)  # orientations for which width and height change places
 
@@ -47,16 +49,23 @@ def is_on_its_side(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path, kind: str) -> Iterator[Image.Image]:
-    """An image file; what Pillow cannot do with it in the block is the user's to mend."""
+def opened(path: Path, kind: str, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """An image file of a format, of `MOST_PIXELS` at most; what fails with it in the block is the user's to mend."""
+    remedy = "replace it or take it out of its list or folder"
     try:
-        with Image.open(path) as image:
+        if not path.exists():
+            raise InputError(f"{path}: no such {kind}; add the file or remove its id from the list")
+        if not path.is_file():  # reading from a device would never end
+            raise ValueError("not a plain file")
+        with Image.open(path, formats=formats) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} × {image.height}, more than {MOST_PIXELS // 10**6} million pixels")
             yield image
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such {kind}; add the file or remove its id from the list") from None
-    except UNREADABLE as error:
-        remedy = "replace it or take it out of its list or folder"
-        raise InputError(f"{path}: not a readable {kind} ({error}); {remedy}") from None
+    except InputError:
+        raise
+    except Exception as error:  # damaged files make Pillow's decoders raise a dozen kinds
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{path}: not a readable {kind} ({reason}); {remedy}") from None
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -71,14 +80,27 @@ def as_seen(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: for floating-point pixels, whose range nobody knows.
     """
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)  # a copy, which a large photograph better does without
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):
         deep, transparent = np.asarray(image), image.info.get("transparency")
-        grey = (deep.astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8)
-        image = Image.fromarray(np.where(deep == transparent, 255, grey) if isinstance(transparent, int) else grey)
+        grey = _eight_bits(deep)
+        if isinstance(transparent, int):
+            grey[deep == transparent] = 255
+        image = Image.fromarray(grey)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        seen = Image.new("RGB", image.size, "white")
+        seen.paste(image, mask=image.getchannel("A"))
+        return seen
     return image.convert("RGB")
+
+
+def _eight_bits(deep: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """A 257th of each value, rounded; in whole numbers, for floats would take several times the memory."""
+    values = deep.clip(0, 65_535).astype(np.uint32)
+    values += 128
+    values //= 257
+    return values.astype(np.uint8)

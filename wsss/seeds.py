@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsss.errors import InputError
+from wsss.labels import VOID
+from wsss.photographs import MOST_PIXELS
 from wsss.writing import whole_file
 
+MOST_BYTES = 1 << 29  # of one file's arrays, so that a few packed zeros cannot fill the memory
+_ROUNDING = 1e-3  # of half precision, and to spare
 T = TypeVar("T")
 Array = Tensor | NDArray[np.floating]
 
@@ -67,11 +71,8 @@ def load_seeds(path: str | Path) -> Seeds:
     """
 
     def parse(file: Mapping[str, NDArray[Any]]) -> Seeds:
-        height, width = (int(n) for n in file["size"])
-        seeds = Seeds(file["maps"].astype(np.float32), file["classes"], (height, width))
-        if seeds.maps.ndim != 3 or len(seeds.maps) != len(seeds.classes):
-            raise ValueError(f"maps {seeds.maps.shape} for {len(seeds.classes)} classes")
-        return seeds
+        classes = _classes(file)
+        return Seeds(_maps(file["maps"], (len(classes),)), classes, _size(file))
 
     return _read(path, parse)
 
@@ -101,15 +102,42 @@ def load_stage_maps(path: str | Path, scales: Sequence[float], stages: Sequence[
     """
 
     def parse(file: Mapping[str, NDArray[Any]]) -> StageMaps:
-        height, width = (int(n) for n in file["size"])
-        maps = {x: {stage: file[_name(stage, x)].astype(np.float32) for stage in stages} for x in scales}
-        seeds = StageMaps(maps, file["classes"], (height, width))
-        for array in (array for of_scale in maps.values() for array in of_scale.values()):
-            if array.ndim != 4 or array.shape[1] != len(seeds.classes):
-                raise ValueError(f"maps {array.shape} for {len(seeds.classes)} classes")
-        return seeds
+        classes = _classes(file)
+
+        def maps(stage: str, scale: float) -> NDArray[np.float32]:
+            array = file[_name(stage, scale)]
+            return _maps(array, (*array.shape[:1], len(classes)))
+
+        return StageMaps({x: {stage: maps(stage, x) for stage in stages} for x in scales}, classes, _size(file))
 
     return _read(path, parse)
+
+
+def _maps(array: NDArray[Any], leading: tuple[int, ...]) -> NDArray[np.float32]:
+    """Maps (*leading, h, w) in [0, 1]."""
+    if array.dtype.kind != "f" or array.shape[:-2] != leading or 0 in array.shape[-2:]:
+        raise ValueError(f"maps {array.dtype} {array.shape} for {leading[-1]} classes")
+    maps = array.astype(np.float32)
+    if maps.size and not (maps.min() >= -_ROUNDING and maps.max() <= 1 + _ROUNDING):  # NaN is neither
+        raise ValueError(f"maps of {maps.min():g} to {maps.max():g}, expected 0 to 1")
+    return maps
+
+
+def _classes(file: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    classes = file["classes"]
+    if classes.dtype.kind not in "iu" or classes.ndim != 1 or len(classes) > VOID:
+        raise ValueError(f"classes {classes.dtype} {classes.shape}")
+    numbers = {*classes.tolist()}
+    if len(numbers) < len(classes) or not numbers <= {*range(VOID - 1)}:
+        raise ValueError(f"classes {classes.tolist()}, expected different ones from 0 to {VOID - 2}")
+    return classes.astype(np.int64)
+
+
+def _size(file: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
+    height, width = file["size"].tolist()
+    if not (type(height) is type(width) is int and min(height, width) > 0 and height * width <= MOST_PIXELS):
+        raise ValueError(f"size {height} × {width}")
+    return height, width
 
 
 def _name(stage: str, scale: float) -> str:
@@ -132,6 +160,11 @@ def _read(path: str | Path, parse: Callable[[Mapping[str, NDArray[Any]]], T]) ->
         raise InputError(f"{path}: no seeds here; make them with `python scripts/make_seeds.py`")
     try:
         with np.load(path, allow_pickle=False) as file:
+            members = file.zip.infolist()
+            if len({member.filename for member in members}) < len(members):
+                raise ValueError("an array is there twice")
+            if sum(member.file_size for member in members) > MOST_BYTES:
+                raise ValueError(f"more than {MOST_BYTES >> 20} MB of arrays")
             return parse(file)
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise a dozen kinds
         remedy = "delete it and rerun `python scripts/make_seeds.py`, which makes what is missing"

@@ -133,8 +133,8 @@ def test_a_file_without_sizes_is_drawn_at_the_images(tmp_path: Path) -> None:
 
 
 FAULTS = {
-    "not COCO instances with segmentations (JSONDecodeError": "{",
-    "(TypeError: list indices": [],
+    "not readable JSON (Expecting property name": "{",
+    "expected an object in braces, found list": [],
     "(KeyError: 'categories')": {"images": []},
     "(KeyError: 'segmentation')": annotated({"category_id": 2, "bbox": [0, 0, 1, 1]}),
     "annotation 0 is of category 99, which the file does not list": annotated(

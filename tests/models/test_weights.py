@@ -121,7 +121,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [torch.ones(3), [torch.ones(3)], {"epoch": 3}, {"state_dict": [1]}])
 def test_files_of_other_things_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth: not a file of tensors by name"):
+    with pytest.raises(InputError, match=r"w\.pth: not a file of tensors \(.*(by name|with a name)"):
         read_state_dict(tmp_path / "w.pth")
 
 

@@ -102,8 +102,11 @@ def test_a_run_is_scored_as_the_options_say_and_every_file_tells_how(run: Run) -
 def test_twin_and_rounds_are_scored_too_and_another_network_leaves_no_old_predictions(run: Run) -> None:
     for step in ("segmenter_supervised", "segmenter_round1"):
         shutil.copytree(run.folder / "segmenter", run.folder / step)
-    manifest = {"protocols": {"segmenter/supervised_val_miou": {"trained_on": "truth"}}}
-    (run.folder / "segmenter_supervised" / "manifest.json").write_text(json.dumps(manifest))
+    path = run.folder / "segmenter_supervised" / "manifest.json"
+    protocols = {"segmenter/supervised_val_miou": {"trained_on": "truth"}}
+    texts = dict.fromkeys(("step", "state", "fingerprint"), "")
+    manifest = {**texts, "settings": {}, "inputs": {}, "figures": {}, "protocols": protocols, "seconds": 1}
+    path.write_text(json.dumps(manifest))
     stale = run.folder / "segmenter" / "evaluation" / "mini_voc_val_first2" / "predictions" / "old.png"
     stale.parent.mkdir(parents=True)
     stale.touch()

@@ -75,7 +75,7 @@ def test_the_time_of_an_interrupted_step_adds_up(make_run: Callable[..., Run]) -
 def test_a_damaged_manifest_is_named(make_run: Callable[..., Run]) -> None:
     step = finish(make_run(), "classifier", {}, [])
     step.manifest_path.write_text("{")
-    with pytest.raises(InputError, match=r"manifest\.json: not a readable manifest .* delete"):
+    with pytest.raises(InputError, match=r"manifest\.json: not readable JSON .* delete"):
         make_run().step("seeds", {}, ["classifier"])
 
 

@@ -1,12 +1,14 @@
 """The steps, really run on a slice of mini_voc."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import wsss
@@ -19,6 +21,44 @@ from wsss.pipeline.run_all import run_pipeline
 from wsss.pipeline.self_training import train_segmenters
 from wsss.pipeline.train_classifier import train_classifier, train_classifiers
 from wsss.seeds import load_seeds
+
+
+@pytest.mark.slow
+def test_no_file_of_a_run_holds_pickled_objects(smoke_run: Run) -> None:
+    """Every file is of a kind that cannot, or opens as one that does not."""
+    readers: dict[str, Callable[[Path], object]] = {
+        ".pt": read_torch,
+        ".ckpt": read_torch,
+        ".npz": read_arrays,
+        ".json": lambda path: json.loads(path.read_text()),
+        ".yaml": lambda path: yaml.safe_load(path.read_text()),
+        ".csv": Path.read_text,
+        ".html": Path.read_text,
+    }
+    paths = [path for path in smoke_run.folder.parent.rglob("*") if path.is_file()]
+    plain = {".png", ".jpg", ".txt", ".log", ".lock", ""}
+    for path in paths:
+        assert path.read_bytes()[:2] not in {bytes([0x80, protocol]) for protocol in range(2, 6)}, path
+        if path.suffix in readers:
+            readers[path.suffix](path)
+        else:
+            assert path.suffix in plain or path.name.startswith("events.out.tfevents"), path
+    assert {".pt", ".ckpt", ".npz", ".json", ".yaml", ".csv", ".html"} <= {path.suffix for path in paths}
+
+
+def read_torch(path: Path) -> None:
+    torch.load(path, weights_only=True)
+    with zipfile.ZipFile(path) as archive:
+        names = [name.partition("/")[2] for name in archive.namelist()]
+    known = {"data.pkl", "byteorder", "version", ".format_version", ".storage_alignment", ".data/serialization_id"}
+    assert all(name in known or name.startswith("data/") for name in names), names
+
+
+def read_arrays(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        assert all(name.endswith(".npy") for name in archive.namelist())
+    with np.load(path, allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file)
 
 
 def test_the_pipeline_leaves_every_figure_with_its_protocol(smoke_run: Run) -> None:

@@ -326,7 +326,7 @@ def test_a_wrong_annotation_is_named(coco: Path, content: dict[str, Any], fault:
     ("text", "message"),
     [
         ('{"images": [', "Expecting value.*; unpack it again"),
-        ("[]", "expected images, annotations, categories in"),
+        ("[]", "expected an object in braces"),
         (
             '{"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "person"}]}',
             "expected .*file_name",

@@ -14,6 +14,7 @@ from wsss.errors import InputError
 from wsss.labels import VOID
 
 Boxes = dict[int, NDArray[np.int64]]  # zero-based class -> (M, 4)
+FARTHEST = 1 << 31  # pixels from the corner
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -45,7 +46,7 @@ def _corners(path: Path, name: str, obj: ElementTree.Element) -> list[int]:
         x0, y0, x1, y1 = (round(float(text)) for text in texts)  # some tools write fractions
     except (ValueError, OverflowError):
         raise InputError(f"{path}: object {name}: expected a bndbox of {', '.join(SIDES)}; repair the file") from None
-    if not (x0 <= x1 and y0 <= y1):
+    if not (x0 <= x1 and y0 <= y1) or max(map(abs, (x0, y0, x1, y1))) > FARTHEST:
         raise InputError(f"{path}: object {name}: its box {x0}, {y0}, {x1}, {y1} is none; repair the file")
     return [x0, y0, x1, y1]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from wsss.data.files import IMAGE_SUFFIXES, read_lines
 from wsss.data.split import stratified_split
 from wsss.data.table import class_name, image_id_of, read_table
-from wsss.errors import InputError
+from wsss.errors import InputError, is_plain
 from wsss.labels import VOID
 
 VOC_CLASSES = (
@@ -146,8 +146,8 @@ def describe(
     names, source = _class_names(root, images, classes, labels, is_voc)
     if not 0 < len({*names}) == len(names) < VOID:
         raise InputError(
-            f"{source}: expected 1 to {VOID - 1} different names, got {len(names)}: {', '.join(names) or 'none'}; "
-            "name every class once, and at least one"
+            f"{source}: expected 1 to {VOID - 1} different names, got {len(names)}: "
+            f"{', '.join(names[:300]) or 'none'}; name every class once, and at least one"
         )
     if "background" in (name.lower() for name in names):
         raise InputError(f"{source}: leave out background, which is label 0 by itself; classes count from label 1")
@@ -181,9 +181,9 @@ def _class_names(
     """The classes, and where they come from."""
     listed = root / "classes.txt"
     if classes is not None:
-        return tuple(map(class_name, classes)), "data.classes"
+        return tuple(class_name(name, "data.classes") for name in classes), "data.classes"
     if listed.exists():
-        names = tuple(map(class_name, read_lines(listed)))
+        names = tuple(class_name(name, str(listed)) for name in read_lines(listed))
         # Some lists begin with label 0.
         has_background = [name.lower() for name in names[:1]] == ["background"]
         return names[1:] if has_background else names, str(listed)
@@ -210,7 +210,11 @@ def _images_below(folder: Path, masks: Path) -> tuple[str, ...]:
     found = (path for path in folder.rglob("*") if path.suffix in IMAGE_SUFFIXES and masks not in path.parents)
     paths = (path.relative_to(folder) for path in found)
     visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
-    return tuple(sorted({path.with_suffix("").as_posix() for path in visible}))
+    ids = tuple(sorted({path.with_suffix("").as_posix() for path in visible}))
+    odd = next((image_id for image_id in ids if not is_plain(image_id)), None)
+    if odd is not None:
+        raise InputError(f"{folder / odd}: a file name with control characters; rename the file")
+    return ids
 
 
 def image_ids(description: DataDescription) -> list[str]:
@@ -226,7 +230,7 @@ def image_ids(description: DataDescription) -> list[str]:
 def folder_class(image_id: str) -> str | None:
     """The class whose folder an image lies in, where folders are the labels."""
     folder, is_in_one, _ = image_id.partition("/")
-    return class_name(folder) if is_in_one else None
+    return class_name(folder, f"folder {folder}") if is_in_one else None
 
 
 def unlabelled_images(description: DataDescription) -> list[str]:
@@ -304,7 +308,7 @@ def _listed(description: DataDescription, path: Path) -> list[str]:
     if not ids:
         raise InputError(f"{path}: an empty list; write one image id a line")
     if len(set(ids)) < len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
+        twice = next(image_id for image_id, times in Counter(ids).items() if times > 1)
         raise InputError(f"{path}: image {twice} is listed twice; remove one line")
     return ids
 
@@ -315,7 +319,7 @@ def _drawn(description: DataDescription) -> dict[str, list[str]]:
         raise InputError(f"{description.root}: labels for {len(ids)} images; training and validation need one each")
     if description.labels == "table":
         names = read_table(description.table_path).names
-        labels = [names[image_id] for image_id in ids]
+        labels = [tuple(name for name in names[image_id] if name in description.classes) for image_id in ids]
     else:
         labels = [(folder_class(image_id) or "",) for image_id in ids]
     is_val = stratified_split(labels, val_share=description.val_share, seed=description.split_seed)

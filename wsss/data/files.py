@@ -1,4 +1,4 @@
-"""Reading masks as label values, and lists."""
+"""Reading masks as label values, and lists of names."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from wsss.errors import InputError
 from wsss.photographs import opened
+from wsss.reading import read_text
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 # As cameras and people write them: .jpg, .JPG, .Jpg.
@@ -17,25 +18,17 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     """Label values (H, W) of a palette or grey PNG.
 
     Raises:
-        InputError: if it is missing, cannot be decoded, or is a colour picture.
+        InputError: if it is missing, cannot be decoded, or is a colour picture, or grey of fewer than 8 bits, which
+            decoders spread over 0 … 255, so that nobody can tell labels.
     """
-    with opened(path, "mask") as image:
-        mode, mask = image.mode, np.array(image)
-    if mode not in ("P", "L"):
-        raise InputError(f"{path}: a mask must hold label values, this one is {mode}; save it as palette or grey PNG")
+    with opened(path, "mask", formats=("PNG",)) as image:
+        tiles = getattr(image, "tile", ())  # how the decoder will go about it: `L;4` for grey of 4 bits
+        mode, is_spread = image.mode, image.mode == "L" and any(";" in str(tile[3]) for tile in tiles)
+        mask = np.array(image)
+    if mode not in ("P", "L") or is_spread:
+        kind = "grey of fewer than 8 bits" if is_spread else mode
+        raise InputError(f"{path}: a mask must hold label values, this one is {kind}; save it as palette or grey PNG")
     return mask
-
-
-def read_text(path: Path) -> str:
-    """Content of a text file.
-
-    Raises:
-        InputError: if it is missing or not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")  # Windows editors begin with a mark
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not a readable text file ({error}); save it as UTF-8") from None
 
 
 def read_lines(path: Path) -> list[str]:

@@ -58,13 +58,23 @@ def objects_in_xml(path: Path) -> list[tuple[str, ElementTree.Element]]:
         InputError: if the file is missing or broken.
     """
     try:
-        objects = ElementTree.parse(path).getroot().iter("object")
-        return [(class_name(obj.findtext("name", "").strip()), obj) for obj in objects]
+        objects = ElementTree.parse(path, ElementTree.XMLParser(target=_Plain())).getroot().iter("object")
+        return [(class_name(obj.findtext("name", "").strip(), str(path)), obj) for obj in objects]
     except FileNotFoundError:
         remedy = "add it, or read labels from the masks by data.labels=masks"
         raise InputError(f"{path}: no such annotation; {remedy}") from None
-    except (ElementTree.ParseError, OSError, LookupError, ValueError) as error:
+    except InputError:
+        raise
+    except (ElementTree.ParseError, OSError, LookupError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable XML ({error}); repair the file") from None
+
+
+class _Plain(ElementTree.TreeBuilder):
+    """Refuses a document type: it may declare entities, which grow to gigabytes or read other files."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        """Called before any entity is declared."""
+        raise ValueError(f"it declares a document type, {name!r}, which no annotation needs")
 
 
 def _check_names(path: Path, image_id: str, names: Collection[str], classes: Sequence[str]) -> None:

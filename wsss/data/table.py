@@ -19,9 +19,12 @@ from functools import lru_cache
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
-from wsss.data.files import IMAGE_SUFFIXES, read_text
-from wsss.errors import InputError
+from wsss.data.files import IMAGE_SUFFIXES
+from wsss.errors import InputError, is_plain
+from wsss.labels import VOID
+from wsss.reading import read_text
 
+LONGEST_NAME = 200  # letters of a class, or of a file or folder
 _SET, _UNSET = {"1", "1.0", "true", "yes", "x"}, {"", "0", "0.0", "false", "no"}
 
 
@@ -60,10 +63,12 @@ def _read(path: Path, _time: int, _size: int) -> LabelTable:
         raise InputError(f"{path}: an empty table; write a line image,labels and one line an image")
     sign = re.search(r"[,;\t]", text.strip().partition("\n")[0])
     delimiter = sign[0] if sign else ","
-    (_, head), *rows = _rows(path, text, delimiter)
+    (_, head), *rows = _rows(path, text, delimiter) or [(1, [""])]
+    if not any(head):
+        raise InputError(f"{path}: no columns; write a first line image,labels")
     while not head[-1]:  # spreadsheets leave empty columns behind
         head.pop()
-    head = [class_name(cell) for cell in head]
+    head = [class_name(cell, f"{path}, line 1") for cell in head]
     places = {name.casefold(): place for place, name in enumerate(head)}
     split_at, labels_at = places.get("split"), places.get("labels", places.get("label"))
     columns = [place for place in range(1, len(head)) if place != split_at]
@@ -105,9 +110,18 @@ def _rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     return [(number, cells) for number, cells in rows if any(cells)]
 
 
-def class_name(text: str) -> str:
-    """A class's name, the same however keyboards and disks compose its letters and spaces."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+def class_name(text: str, place: str) -> str:
+    """A class's name, the same however keyboards and disks compose its letters and spaces.
+
+    Raises:
+        InputError: if it has control characters in it, or is no name for its length.
+    """
+    if len(text) > LONGEST_NAME:
+        raise InputError(f"{place}: a name of {len(text)} letters, {text[:20]} …; is a quote or line left open?")
+    name = " ".join(unicodedata.normalize("NFC", text).split())
+    if not is_plain(name):
+        raise InputError(f"{place}: class {name!r} holds control characters; take them out")
+    return name
 
 
 def _names_in(cell: str, place: str, delimiter: str) -> tuple[str, ...]:
@@ -117,17 +131,18 @@ def _names_in(cell: str, place: str, delimiter: str) -> tuple[str, ...]:
             raise InputError(f"{place}: a name goes on in the next line; is a quote left open?")
         if "," in part:
             raise InputError(f"{place}: {part!r} holds a comma; part names by ; or give each class a column")
-    return tuple(dict.fromkeys(class_name(part) for part in parts if part))
+    return tuple(dict.fromkeys(class_name(part, place) for part in parts if part))
 
 
 def image_id_of(cell: str, place: str) -> str:
     """Path of an image below its folder, without suffix, with `/` between folders.
 
     Raises:
-        InputError: if it leads out of the folder, or is empty.
+        InputError: if it leads out of the folder, is empty, or no name that disks take.
     """
     path = PurePosixPath(cell.replace("\\", "/"))
-    if not path.name or path.is_absolute() or ".." in path.parts:
+    leads_out = not path.name or path.is_absolute() or ".." in path.parts
+    if leads_out or not is_plain(cell) or max(map(len, path.parts)) > LONGEST_NAME or len(cell) > 5 * LONGEST_NAME:
         raise InputError(f"{place}: image {cell!r} is not a path below the folder of images; correct it")
     return str(path.with_suffix("") if path.suffix in IMAGE_SUFFIXES else path)
 
@@ -149,7 +164,8 @@ def _classes(names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         common = (other for other in by_case.values() if counts[other] >= 5 * counts[name])
         return counts[name] <= 2 and any(is_letter_off(name, other) for other in common)
 
-    kept = [name for name in by_case.values() if not is_slip(name)]
+    # Of more names than there can be classes, all are told.
+    kept = [name for name in by_case.values() if len(by_case) >= VOID or not is_slip(name)]
     return tuple(sorted(kept, key=lambda name: (name.casefold(), name)))
 
 

@@ -1,22 +1,26 @@
 """Label maps as COCO instances, and back."""
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import wsss
 from wsss.data import VOID, DataDescription, read_image
+from wsss.data.polygons import drawing_steps, most_steps
 from wsss.errors import InputError
 from wsss.exports.maps import ImageFinder, LabelMaps
 from wsss.exports.regions import Region, regions
+from wsss.reading import read_json
 from wsss.writing import write_text
 
 SEGMENTATIONS = ("rle", "polygons")
 VOID_NAME = "void"
+T = TypeVar("T")
 
 
 def write_coco(maps: LabelMaps, folder: Path, *, segmentation: str = "rle", void: bool = False) -> int:
@@ -129,21 +133,43 @@ def decode(segmentation: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     polygons = [np.asarray(polygon, float) for polygon in segmentation]
     if not polygons or not all(_is_polygon(polygon, reach=2 * max(shape)) for polygon in polygons):
         raise ValueError("expected run lengths, or polygons of three points or more in the image")
+    if sum(map(drawing_steps, polygons)) > most_steps(shape):
+        raise ValueError("a polygon far too long for the image")
     api = require_pycocotools()
     return api.decode(api.merge(api.frPyObjects([polygon.tolist() for polygon in polygons], *shape))).astype(bool)
 
 
 def _decode_runs(rle: dict[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """By our own means: pycocotools writes beyond its memory where run lengths go beyond the image."""
     size, counts = rle["size"], rle["counts"]
     if list(size) != list(shape):
         raise ValueError(f"run lengths of size {size}, expected {list(shape)}")
-    api = require_pycocotools()
-    is_packed = isinstance(counts, str)
-    mask = api.decode(rle if is_packed else api.frPyObjects(rle, *shape))
-    # What runs that end early leave open, pycocotools fills with whatever lies in memory.
-    if (api.encode(mask)["counts"].decode() != counts) if is_packed else (sum(counts) != mask.size):
+    runs = _unpacked(counts) if isinstance(counts, str) else counts
+    if not all(type(run) is int and run >= 0 for run in runs) or sum(runs) != math.prod(shape):
         raise ValueError("the run lengths do not cover the image")
-    return mask.astype(bool)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape, order="F")
+
+
+def _unpacked(counts: str) -> list[int]:
+    """Run lengths of COCO's compressed form.
+
+    A number is a row of letters from `0` on, each of five bits, low ones first, and a sixth where more follow; the last
+    one's fifth is the sign. From the fourth number on, each is the difference to the last but one.
+    """
+    runs: list[int] = []
+    number = shift = 0
+    for code in (ord(letter) - ord("0") for letter in counts):
+        if not 0 <= code < 64 or shift > 60:
+            raise ValueError("broken run lengths")
+        number |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            number -= (1 << shift) if code & 16 else 0
+            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+            number = shift = 0
+    if shift:
+        raise ValueError("run lengths that break off")
+    return runs
 
 
 def _is_polygon(numbers: NDArray[np.float64], *, reach: int) -> bool:
@@ -168,13 +194,14 @@ class _Image(NamedTuple):
 
 
 def _read_images(path: Path) -> list[_Image]:
+    content = read_json(path, remedy="export it again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-        images = {
-            entry["id"]: _Image(str(entry["file_name"]), (entry.get("width"), entry.get("height")), [])
-            for entry in content["images"]
-        }
+        categories = _by_id(content, "categories", lambda entry: str(entry["name"]))
+        images = _by_id(
+            content,
+            "images",
+            lambda entry: _Image(str(entry["file_name"]), (entry.get("width"), entry.get("height")), []),
+        )
         for entry in content["annotations"]:
             for kind, known in (("category", categories), ("image", images)):
                 if (number := entry[f"{kind}_id"]) not in known:
@@ -183,12 +210,17 @@ def _read_images(path: Path) -> list[_Image]:
                     )
             category = categories[entry["category_id"]]
             images[entry["image_id"]].objects.append(_Object(entry.get("id"), category, entry["segmentation"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: not COCO instances with segmentations ({reason}); export it again") from None
-    if len(images) < len(content["images"]):
-        raise InputError(f"{path}: two images have one id; export it again")
     return list(images.values())
+
+
+def _by_id(content: dict[str, Any], kind: str, read: Callable[[dict[str, Any]], T]) -> dict[Any, T]:
+    found = {entry["id"]: read(entry) for entry in content[kind]}
+    if len(found) < len(content[kind]):
+        raise ValueError(f"two {kind} have one id")
+    return found
 
 
 def _labels_by_name(data: DataDescription) -> dict[str, int]:

@@ -1,24 +1,21 @@
 """Model files: tensors and plain values only, written whole, read without executing anything."""
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wsss.errors import InputError
-from wsss.labels import palette
+from wsss.errors import InputError, is_plain
+from wsss.labels import VOID, palette
 from wsss.models.backbones import Backbone, build_backbone
+from wsss.models.loading import NO_MODEL, check_plain, check_tensors, load_plain
+from wsss.models.weights import first_line
 from wsss.writing import whole_file
 
 FORMAT = 2  # 1 held neither palette, normalisation nor protocol
-# What reading a foreign or damaged file may raise.
-_NO_MODEL = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError),
-    *(AttributeError, AssertionError, OverflowError),
-)
 
 
 class ModelFile(NamedTuple):
@@ -78,10 +75,10 @@ def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:
     if not path.is_file():
         raise InputError(f"{path}: no such model; train it first (see outputs/<run>), or check run=<name>")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
         is_known = content["format"] <= FORMAT
         file = _of_content(content) if is_known else None
-    except _NO_MODEL as error:
+    except NO_MODEL as error:
         is_of_run = (path.parent / "manifest.json").exists()
         remedy = f"delete {path.parent} and run again" if is_of_run else "name another"
         raise InputError(f"{path}: not a whole model file of wsss; {remedy}") from error
@@ -93,6 +90,32 @@ def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:
     return file
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a training keeps of itself: `state_dict`, and more.
+
+    Raises:
+        InputError: if it is damaged, or holds anything but tensors and plain values.
+    """
+    try:
+        content = load_plain(path)
+        if not all(isinstance(tensor, Tensor) for tensor in content["state_dict"].values()):
+            raise TypeError("a state without tensors")
+    except NO_MODEL as error:
+        raise InputError(f"{path}: damaged; delete it and run the step again") from error
+    return dict(content)
+
+
+@contextmanager
+def building(path: str | Path) -> Iterator[None]:
+    """Name the model file whose network cannot be built from what it says in the block."""
+    try:
+        yield
+    except NO_MODEL as error:
+        raise InputError(
+            f"{path}: its network cannot be built ({first_line(error)}); use the version that wrote it"
+        ) from error
+
+
 def backbone_of(file: ModelFile) -> Backbone:
     """The backbone a file's network was built on, with random weights: its tensors follow from the state dict."""
     return build_backbone(**{**file.network["backbone"], "weights": "none"})
@@ -100,9 +123,23 @@ def backbone_of(file: ModelFile) -> Backbone:
 
 def _of_content(content: Mapping[str, Any]) -> ModelFile:
     kind, network, classes, state = (content[name] for name in ("kind", "network", "classes", "state_dict"))
+    state = check_tensors(state)
     colors = content.get("palette") or _colors(len(classes))
     normalization = content.get("normalization") or _normalization(state)
-    return ModelFile(kind, network, classes, state, colors, normalization, content.get("protocol", {}))
+    file = ModelFile(kind, network, classes, state, colors, normalization, content.get("protocol", {}))
+    check_plain([kind, network, classes, colors, normalization, file.protocol])
+    is_sound = (
+        isinstance(kind, str)
+        and all(isinstance(part, dict) for part in (network, normalization, file.protocol))
+        and all(isinstance(name, str) and is_plain(name) for name in classes)
+        and isinstance(classes, list)
+        and 0 < len({*classes}) == len(classes) < VOID
+        and len(colors) == len(classes) + 1
+        and all(len(color) == 3 and all(type(v) is int and 0 <= v < 256 for v in color) for color in colors)
+    )
+    if not is_sound:
+        raise ValueError("names, colours or options of another form")
+    return file
 
 
 def _colors(num_classes: int) -> list[list[int]]:
@@ -111,5 +148,5 @@ def _colors(num_classes: int) -> list[list[int]]:
 
 def _normalization(state: Mapping[str, Tensor]) -> dict[str, list[float]]:
     """Of the buffers that a network keeps it in, wherever they lie."""
-    found = {name.rpartition(".")[2]: tensor for name, tensor in state.items()}
+    found = {name.rpartition(".")[2]: tensor for name, tensor in state.items() if tensor.numel() == 3}
     return {name: [round(v, 6) for v in found[name].flatten().tolist()] for name in ("mean", "std") if name in found}

@@ -21,6 +21,7 @@ STRIP = 256  # rows that grow to full size at once
 # Photographs of more pixels are cut into windows of this side, unless told otherwise.
 MOST_PIXELS = 2 * 1024**2
 WINDOW = 1024
+LONGEST = 8192  # pixels that a photograph is enlarged to at most
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Inference:
             raise ValueError(f"expected a window of at least {2 * GRID_STRIDE} pixels, got {self.window}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"expected an overlap in [0, 1), got {self.overlap}")
-        if self.resize_long is not None and self.resize_long < 1:
-            raise ValueError(f"expected resize_long of at least 1, got {self.resize_long}")
+        if self.resize_long is not None and not 1 <= self.resize_long <= LONGEST:
+            raise ValueError(f"expected resize_long from 1 to {LONGEST}, got {self.resize_long}")
 
 
 def coarse_logits(model: SegmentationNetwork, images: Tensor, inference: Inference) -> Tensor:

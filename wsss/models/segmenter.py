@@ -14,9 +14,10 @@ from torch import Tensor
 from wsss.errors import InputError
 from wsss.labels import palette as palette_of_labels
 from wsss.models.architectures import build_segmentation
-from wsss.models.files import ModelFile, read_model
+from wsss.models.files import ModelFile, building, read_model
 from wsss.models.folding import fold_batch_norm
 from wsss.models.inference import Inference, full_logits, predict_labels
+from wsss.models.loading import filled
 from wsss.models.segmentation import SegmentationNetwork
 from wsss.models.weights import first_line
 from wsss.photographs import as_seen, read_image
@@ -89,17 +90,14 @@ def load_segmenter(path: str | Path, *, device: str = "cpu") -> Segmenter:
         InputError: if the file is missing, broken, not a segmenter, or of a newer version, or torch has no such device.
     """
     file = read_model(path, kinds=("segmenter",))
-    try:
+    with building(path):
         model, inference = _build(file)
-    except (RuntimeError, TypeError, LookupError) as error:
-        raise InputError(
-            f"{path}: its network cannot be built ({first_line(error)}); use the version that wrote it"
-        ) from error
     try:
         model = model.to(device)
     except (RuntimeError, AssertionError) as error:  # the latter of a torch without CUDA
         raise InputError(f"device={device}: torch cannot use it here ({first_line(error)}); pass 'cpu'") from error
-    model = fold_batch_norm(model, torch.rand(1, 3, 64, 64, device=device))
+    with building(path):  # numbers may be finite, and yet too large to be multiplied
+        model = fold_batch_norm(model, torch.rand(1, 3, 64, 64, device=device))
     return Segmenter(model, file.classes, palette=file.palette, protocol=file.protocol, inference=inference)
 
 
@@ -108,9 +106,13 @@ def _build(file: ModelFile) -> tuple[SegmentationNetwork, Inference]:
     inference = Inference(resize_long=network.pop("resize_long"))
     name = network.pop("name", "deeplab_v3plus")  # the only one, once
     backbone = {**network.pop("backbone"), "weights": "none"}
-    model = build_segmentation(name, len(file.classes) + 1, backbone=backbone, head=network)
-    model.load_state_dict(file.state_dict)
-    return model, inference
+
+    def build() -> SegmentationNetwork:
+        return build_segmentation(name, len(file.classes) + 1, backbone=backbone, head=network)
+
+    # Networks of smp's Mix transformers, all of them small, cannot be built without memory.
+    is_mix = str(backbone["name"]).startswith("mit_")
+    return filled(build, file.state_dict, tried=not is_mix), inference
 
 
 def _rgb(image: Photograph) -> NDArray[np.uint8]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from urllib.error import URLError
 
 import timm
-import torch
 import torchvision
 from torch import Tensor, nn
 
 from wsss.errors import InputError
+from wsss.models.loading import NO_MODEL, check_tensors, load_plain
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -76,17 +76,16 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         try:
-            return dict(load_file(path))
-        except (SafetensorError, OSError) as error:
+            return check_tensors(load_file(path))
+        except (SafetensorError, OSError, ValueError) as error:
             raise InputError(f"{refusal} ({first_line(error)}); {remedy}") from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
+        content = load_plain(path, own=False)
+        return check_tensors(content.get("state_dict", content) if isinstance(content, dict) else content)
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{refusal} alone (or damaged); {remedy}") from error
+    except NO_MODEL as error:
         raise InputError(f"{refusal} ({first_line(error)}); {remedy}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{refusal} by name ({type(state).__name__}); {remedy}")
-    return state
 
 
 def first_line(error: Exception) -> str:

@@ -20,9 +20,11 @@ from joblib import cpu_count
 
 import wsss
 from wsss.data import DataDescription
+from wsss.errors import InputError
 from wsss.pipeline.config import TrainerConfig
 from wsss.pipeline.processes import place
 from wsss.pipeline.training import num_workers, precision
+from wsss.reading import read_json
 from wsss.writing import write_text
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ VARIABLES = (
 )
 OF_CODE = ("wsss", "conf", "scripts")  # what a dirty tree is judged by
 CHUNK = 1 << 20
+_GROUPS = ("packages", "machine", "torch", "variables", "data")
 
 
 def record_environment(run: "Run") -> dict[str, Any]:
@@ -80,10 +83,13 @@ def environment(run: "Run") -> dict[str, Any]:
 def read_environment(folder: Path) -> dict[str, Any]:
     """What a run's folder says of it; empty where it says nothing, as runs of older versions do."""
     try:
-        record: dict[str, Any] = json.loads((folder / "environment.json").read_text())
-    except (OSError, ValueError):
+        record = read_json(folder / "environment.json")
+    except InputError:
         return {}
-    return record
+    sound = {name: part for name, part in record.items() if name not in _GROUPS or isinstance(part, dict)}
+    if not {"sha256", "images", "name"} <= {*sound.get("data", {})}:
+        sound.pop("data", None)
+    return sound
 
 
 def is_made_alike(folder: Path, trainer: TrainerConfig) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.progress import track
 
 from wsss.data import VOID, check_masks, read_image, save_mask
 from wsss.data.files import read_lines
+from wsss.data.table import image_id_of
 from wsss.errors import InputError
 from wsss.masks import require_backend
 from wsss.models import Segmenter, load_segmenter
@@ -203,10 +205,13 @@ def _pairs(config: FoldersConfig) -> list[Pair]:
     for option, folder in (("predictions", predictions), ("masks", masks)):
         if not folder.is_dir():
             raise InputError(f"{option}={folder}: no such folder; name one with label maps <id>.png")
-    ids = _label_maps(masks) if config.split is None else read_lines(Path(config.split))
     source = config.masks if config.split is None else config.split
+    if config.split is None:
+        ids = _label_maps(masks)
+    else:
+        ids = [image_id_of(line, source) for line in read_lines(Path(source))]
     if not ids or len(set(ids)) < len(ids):
-        twice = next((i for i in ids if ids.count(i) > 1), None)
+        twice = next((i for i, times in Counter(ids).items() if times > 1), None)
         fault = f"{twice} is listed twice; take one out" if twice else "no label map in it; expected <id>.png"
         raise InputError(f"{source}: {fault}")
     pairs = [Pair(predictions / f"{i}.png", masks / f"{i}.png") for i in ids]

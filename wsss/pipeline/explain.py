@@ -122,7 +122,7 @@ def load_model(config: ExplainConfig) -> ImageClassifier:
         except InputError as error:
             raise InputError(str(error).replace("backbone.weights", "weights")) from error
     file = read_classifier(path)
-    network = classifier_of(file).eval()
+    network = classifier_of(file, path).eval()
     return ImageClassifier(network, file.classes, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # it normalises by itself
 
 

@@ -12,21 +12,32 @@ import torch
 import wsss
 from wsss.errors import InputError
 from wsss.pipeline.environment import hash_file
+from wsss.reading import finite, read_json
 from wsss.writing import write_json
 
 FILES = "files.json"  # beside the manifest of a finished step
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("step", "state", "fingerprint"), str),
+    **dict.fromkeys(("settings", "inputs", "figures", "protocols"), dict),
+    "seconds": (int, float),
+}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """A step's manifest.
 
     Raises:
-        InputError: if it is damaged.
+        InputError: if it is damaged, or holds anything else.
     """
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable manifest ({error}); delete {path.parent} and redo the step") from None
+    remedy = f"delete {path.parent} and redo the step"
+    manifest = read_json(path, remedy=remedy)
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(manifest.get(name), kind)]
+    if not wrong and len(finite(manifest["figures"])) < sum(v == v for v in manifest["figures"].values()):
+        wrong = ["figures"]  # NaN is none, and may be there
+    if not wrong and not all(isinstance(protocol, dict) for protocol in manifest["protocols"].values()):
+        wrong = ["protocols"]
+    if wrong:
+        raise InputError(f"{path}: not a whole manifest, {wrong[0]} {manifest.get(wrong[0])!r}; {remedy}")
     return manifest
 
 
@@ -42,8 +53,8 @@ def changed_file(folder: Path) -> str | None:
     """
     path = folder / FILES
     try:
-        recorded: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError:
+        recorded = read_json(path) if path.exists() else {}
+    except InputError:
         return FILES
     return next((name for name, state in recorded.items() if _state(folder / name) != state), None)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from wsss.errors import InputError
 from wsss.models import Backbone, Classifier, ReCAMClassifier, SegmentationNetwork, build_backbone, build_segmentation
-from wsss.models.files import ModelFile, backbone_of, read_model, save_model
+from wsss.models.files import ModelFile, backbone_of, building, read_model, save_model
+from wsss.models.loading import filled
 from wsss.pipeline.architecture import architecture
 from wsss.pipeline.config import Config
 from wsss.pipeline.run import Run
@@ -35,7 +36,7 @@ def save_classifier(run: Run, path: Path, network: Classifier) -> None:
 
 def load_classifier(path: Path) -> Classifier:
     """Read a classifier or ReCAM network."""
-    return classifier_of(read_classifier(path))
+    return classifier_of(read_classifier(path), path)
 
 
 def read_classifier(path: Path) -> ModelFile:
@@ -43,15 +44,21 @@ def read_classifier(path: Path) -> ModelFile:
     return read_model(path, kinds=("classifier", "recam"))
 
 
-def classifier_of(file: ModelFile) -> Classifier:
-    """The network of a classifier's model file."""
-    backbone, num_classes = backbone_of(file), len(file.classes)
-    if file.kind == "recam":
-        network: Classifier = ReCAMClassifier(backbone, num_classes)
-    else:
-        network = Classifier(backbone, num_classes, pooling=file.network.get("pooling", "gap"))  # absent in older files
-    network.load_state_dict(file.state_dict)
-    return network
+def classifier_of(file: ModelFile, path: Path) -> Classifier:
+    """The network of a classifier's model file, read from `path`.
+
+    Raises:
+        InputError: if it cannot be built.
+    """
+
+    def build() -> Classifier:
+        backbone, num_classes = backbone_of(file), len(file.classes)
+        if file.kind == "recam":
+            return ReCAMClassifier(backbone, num_classes)
+        return Classifier(backbone, num_classes, pooling=file.network.get("pooling", "gap"))  # absent in older files
+
+    with building(path):
+        return filled(build, file.state_dict)
 
 
 def new_segmenter(run: Run) -> SegmentationNetwork:

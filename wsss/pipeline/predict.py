@@ -22,7 +22,8 @@ from PIL import Image
 import wsss
 from wsss.data import DataDescription, read_mask, save_mask
 from wsss.data.files import IMAGE_SUFFIXES
-from wsss.errors import InputError
+from wsss.data.table import image_id_of
+from wsss.errors import InputError, is_plain
 from wsss.exports import LabelMaps, write_coco
 from wsss.exports.coco import SEGMENTATIONS, require_pycocotools
 from wsss.memory import by_halves, is_out_of_memory
@@ -33,6 +34,7 @@ from wsss.pipeline.options import CHOICES, require
 from wsss.pipeline.predictions import predict_batch, with_inference
 from wsss.pipeline.training import autocast, device_of, prepare
 from wsss.prepare.progress import follow
+from wsss.reading import read_json
 from wsss.report.overlays import class_legend, label_overlay, with_legend
 from wsss.writing import whole_file, write_csv, write_json
 
@@ -139,6 +141,9 @@ def find_photographs(images: str, out: Path) -> tuple[Path, list[Photograph]]:
     if not paths:
         raise InputError(f"images={images}: no photograph there that is not an output; expected {', '.join(SUFFIXES)}")
     relative = [path.relative_to(root) for path in paths]
+    odd = next((path for path in relative if not is_plain(str(path))), None)
+    if odd is not None:
+        raise InputError(f"{root / odd}: a file name with control characters; rename the file")
     times = Counter(path.with_suffix("") for path in relative)
     names = [(path.with_suffix("") if times[path.with_suffix("")] == 1 else path).as_posix() for path in relative]
     shared = next((name for name, number in Counter(names).items() if number > 1), None)
@@ -193,11 +198,10 @@ def _claim(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     Raises:
         InputError: if it was not, or is not this script's.
     """
-    listing = out / LISTING
+    before = _listing(out)["settings"]
     try:
-        before = json.loads(listing.read_text())["settings"] if listing.exists() else None
         out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except OSError as error:
         raise InputError(f"out={out}: not a folder of predictions ({error}); choose another") from None
     if before is None:
         taken = [name for name in OUTPUTS if (out / name).exists()]
@@ -212,14 +216,35 @@ def _claim(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
             shutil.rmtree(out / name, ignore_errors=True)
 
 
+def _listing(out: Path) -> dict[str, Any]:
+    """Settings (None where there are none) and photographs of an earlier call.
+
+    Raises:
+        InputError: if the file that keeps them is damaged, or names what lies elsewhere.
+    """
+    path, remedy = out / LISTING, "choose another out"
+    if not path.exists():
+        return {"settings": None, "photographs": []}
+    found = {"photographs": [], **read_json(path, remedy=remedy)}
+    files = found["photographs"]
+    if not isinstance(found.get("settings"), dict) or not isinstance(files, list):
+        raise InputError(f"{path}: out={out} is not a folder of predictions; {remedy}")
+    for file in files:
+        names = [file.get(kind) for kind in ("image", "labels")] if isinstance(file, dict) else [None]
+        for name in names:
+            if not isinstance(name, str):
+                raise InputError(f"{path}: expected an image and its labels, found {file!r}; {remedy}")
+            image_id_of(name, str(path))
+    return found
+
+
 def _files(photographs: Sequence[Photograph], root: Path) -> list[dict[str, str]]:
     return [{"image": p.path.relative_to(root).as_posix(), "labels": f"labels/{p.name}.png"} for p in photographs]
 
 
 def _earlier(out: Path, root: Path, photographs: Sequence[Photograph]) -> list[Photograph]:
     """Other photographs of the same folder that an earlier call has predicted."""
-    listing = out / LISTING
-    files = json.loads(listing.read_text()).get("photographs", []) if listing.exists() else []
+    files = _listing(out)["photographs"]
     now = {photo.path for photo in photographs} | {photo.name for photo in photographs}
     listed = [Photograph(f["labels"].removeprefix("labels/").removesuffix(".png"), root / f["image"]) for f in files]
     is_there = [photo for photo in listed if photo.path.exists() and (out / "labels" / f"{photo.name}.png").exists()]

@@ -26,7 +26,8 @@ from wsss.masks import (
     walk_bytes,
 )
 from wsss.models import IRN, AffinityNet
-from wsss.models.files import backbone_of, read_model, save_model
+from wsss.models.files import backbone_of, building, read_model, save_model
+from wsss.models.loading import filled
 from wsss.pipeline.config import MasksConfig, WalkConfig
 from wsss.pipeline.drawing import original_sizes, resized, seed_ids
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold, sweep_seeds
@@ -298,8 +299,8 @@ def edges(network: IRN, image: Tensor, walk: WalkConfig, *, size: Sequence[int])
 def load_relations(path: Path) -> IRN | AffinityNet:
     """Read an IRN or AffinityNet, in evaluation mode."""
     file = read_model(path, kinds=tuple(LEARNT))
-    network = LEARNT[file.kind](backbone_of(file))
-    network.load_state_dict(file.state_dict)
+    with building(path):
+        network: IRN | AffinityNet = filled(lambda: LEARNT[file.kind](backbone_of(file)), file.state_dict)
     return network.eval()
 
 

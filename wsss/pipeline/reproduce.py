@@ -1,7 +1,6 @@
 """A run repeated from what its folder keeps, and compared with it: figures, files, and what both were made with."""
 
 import hashlib
-import json
 import logging
 import math
 from collections import defaultdict
@@ -16,12 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from wsss.errors import InputError
+from wsss.models.files import read_checkpoint
 from wsss.pipeline.config import Config
 from wsss.pipeline.environment import differences, environment, hash_file, read_environment
 from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.processes import place, wanted
 from wsss.pipeline.run import Run, kept_config
 from wsss.pipeline.run_all import STEPS, run_steps
+from wsss.reading import read_figures
 from wsss.writing import write_json
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def compare(source: Path, repeated: Path, tolerance: float = 0.0) -> dict[str, A
         step and kind how many are `equal`, of how many; `environment` and `options`: lines of what differs.
     """
     was, now = read_environment(source), read_environment(repeated)
-    before, after = (json.loads((folder / "results.json").read_text()) for folder in (source, repeated))
+    before, after = (read_figures(folder / "results.json") for folder in (source, repeated))
     figures = {
         key: _figure(before.get(key), after.get(key), tolerance) for key in {**before, **after} if not _is_time(key)
     }
@@ -179,7 +180,7 @@ def _content(path: Path) -> str:
     if path.suffix != ".pt":
         return hash_file(path)
     digest = hashlib.sha256()
-    for name, tensor in torch.load(path, map_location="cpu", weights_only=True)["state_dict"].items():
+    for name, tensor in read_checkpoint(path)["state_dict"].items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -20,7 +20,7 @@ from wsss.metrics.statistics import holm, paired_difference, spread
 from wsss.pipeline.environment import read_environment
 from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.result_specs import TableSpec
-from wsss.report.comparison import finite
+from wsss.reading import finite
 from wsss.writing import write_json
 
 log = logging.getLogger(__name__)

@@ -6,20 +6,18 @@ configurations never mix, or redone with `overwrite=true`.
 """
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from joblib import cpu_count
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
 from wsss.errors import FaultyDataError, InputError
@@ -30,7 +28,9 @@ from wsss.pipeline.manifest import fingerprint, read_manifest
 from wsss.pipeline.options import check_options
 from wsss.pipeline.processes import on_first
 from wsss.pipeline.step import Protocol, Step
+from wsss.pipeline.yaml_files import NOT_OPTIONS, load_plain_yaml
 from wsss.prepare import packaged_list
+from wsss.reading import read_json
 from wsss.writing import write_json, write_text
 
 log = logging.getLogger(__name__)
@@ -230,9 +230,10 @@ class Run:
             "splits": fingerprint(parts),
             "data": asdict(self.config.data),
         }
-        known = _read_stamp(stamp)
-        if known.get("state") == state:
-            return [Finding(**fault) for fault in known["faults"]]
+        with suppress(InputError, LookupError, TypeError):  # none yet, or damaged: it is written anew
+            known = read_json(stamp)
+            if known["state"] == state:
+                return [Finding(**fault) for fault in known["faults"]]
         start = time.monotonic()
         found = self.survey()
         for note in found.notes[:MAX_LINES]:
@@ -269,9 +270,13 @@ class Run:
         manifests = [read_manifest(path) for path in self.folder.glob("*/manifest.json")]
         done = {manifest["step"]: manifest for manifest in manifests if manifest["state"] == "done"}
 
-        def is_current(step: str) -> bool:
+        def is_current(step: str, above: tuple[str, ...] = ()) -> bool:
+            if step in above:  # nothing is built on itself
+                return False
             inputs = done[step]["inputs"].items()
-            return all(s in done and done[s]["fingerprint"] == before and is_current(s) for s, before in inputs)
+            return all(
+                s in done and done[s]["fingerprint"] == before and is_current(s, (*above, step)) for s, before in inputs
+            )
 
         for step in filter(is_current, done):
             results |= done[step]["figures"]
@@ -307,15 +312,6 @@ def _without_new_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _read_stamp(path: Path) -> dict[str, Any]:
-    """What is known of the data; nothing where the file is damaged."""
-    try:
-        known = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError:
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
 def open_run(folder: Path) -> Run:
     """A run as its folder keeps it, with the options of its newest step.
 
@@ -336,11 +332,10 @@ def kept_config(folder: Path) -> Config:
     if not path.is_file():
         raise InputError(f"{path}: no such file; name the folder of a run, as outputs/demo")
     try:
-        options = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
-        config = OmegaConf.to_object(options)
-    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), load_plain_yaml(path)))
+        assert isinstance(config, Config)
+    except NOT_OPTIONS as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not the options of a run ({reason}); repair them, or run a step again") from None
-    assert isinstance(config, Config)
     config.outputs, config.run = str(folder.parent), folder.name
     return config

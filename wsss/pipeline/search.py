@@ -20,6 +20,7 @@ from wsss.errors import InputError
 from wsss.pipeline.config import Config, SearchConfig
 from wsss.pipeline.run import Run
 from wsss.pipeline.sweep_record import Job, announce, gather, job_name, read_job
+from wsss.reading import read_figures
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -259,5 +260,4 @@ def _figures(job: Job) -> dict[str, float]:
     path = job.folder / "results.json"
     if read_job(job.folder).get("state") != "done" or not path.exists():
         return {}
-    figures: dict[str, float] = json.loads(path.read_text())
-    return figures
+    return read_figures(path)

@@ -4,18 +4,19 @@ Jobs may run in other processes or on other machines, so each keeps its own file
 """
 
 import hashlib
-import json
 import logging
 import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from wsss.errors import InputError, is_plain
+from wsss.reading import read_json
 from wsss.writing import write_json
 
 log = logging.getLogger(__name__)
@@ -91,10 +92,9 @@ def recorded(folder: Path, tell: Callable[[Exception], str]) -> Iterator[None]:
 def read_job(folder: Path) -> dict[str, Any]:
     """How a job ended, as far as is known."""
     try:
-        content: dict[str, Any] = json.loads((folder / JOB_FILE).read_text())
-    except (OSError, ValueError):  # none yet, or cut short by a power cut: the job will write it
+        return read_json(folder / JOB_FILE)
+    except InputError:  # none yet, or cut short by a power cut: the job will write it
         return {}
-    return content
 
 
 def announce(job: Job) -> None:
@@ -136,10 +136,26 @@ def gather(folder: Path, arguments: Sequence[str], jobs: Sequence[Job], *, reaso
     return [f"{entry['run']}: {entry['state']}: {entry['reason']}" for entry in ill]
 
 
+def jobs_of(folder: Path, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The jobs that a sweep's record lists, each of a folder below the sweep's.
+
+    Raises:
+        InputError: if it lists anything else.
+    """
+    jobs = record.get("jobs")
+    if not isinstance(jobs, list) or not all(isinstance(job, dict) and isinstance(job.get("run"), str) for job in jobs):
+        raise InputError(f"{folder / SWEEP_FILE}: not a readable record of a sweep (no list of jobs with their runs)")
+    for job in jobs:
+        parts = PurePath(job["run"]).parts
+        if ".." in parts or PurePath(job["run"]).is_absolute() or not is_plain(job["run"]):
+            raise InputError(f"{folder / SWEEP_FILE}: run {job['run']!r} is not a folder below it; correct it")
+    return jobs
+
+
 def _former(folder: Path, runs: Collection[str]) -> list[dict[str, Any]]:
     """What `sweep.json` says of jobs that are not among `runs` and whose folders are still there."""
     try:
-        jobs: list[dict[str, Any]] = json.loads((folder / SWEEP_FILE).read_text())["jobs"]
-    except (OSError, ValueError, LookupError, TypeError):
+        jobs = jobs_of(folder, read_json(folder / SWEEP_FILE))
+    except InputError:
         return []
     return [job for job in jobs if job["run"] not in runs and (folder / job["run"] / JOB_FILE).is_file()]

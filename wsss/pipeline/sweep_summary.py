@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,8 +21,10 @@ from rich.console import Console
 import wsss
 from wsss.errors import InputError
 from wsss.models.weights import first_line
-from wsss.pipeline.sweep_record import read_job
-from wsss.report.comparison import Comparison, Options, SweptRun, compare, differing_options, finite
+from wsss.pipeline.sweep_record import SWEEP_FILE, jobs_of, read_job
+from wsss.pipeline.yaml_files import NOT_OPTIONS, load_plain_yaml
+from wsss.reading import finite, read_json
+from wsss.report.comparison import Comparison, Options, SweptRun, compare, differing_options
 from wsss.report.sweep_page import write_sweep_page
 from wsss.report.sweep_tables import left_out_lines, overview, runs_csv, summary_csv, summary_json, verdict
 from wsss.writing import write_csv, write_json
@@ -130,13 +131,8 @@ def print_sweep(summary: SweepSummary, *, figures: Sequence[str] = FIGURES, mark
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    path = folder / "sweep.json"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        [job["run"] for job in record["jobs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a readable record of a sweep ({first_line(error)})") from None
-    return record
+    record = read_json(folder / SWEEP_FILE)
+    return {**record, "jobs": jobs_of(folder, record)}
 
 
 def _runs(folder: Path, record: Mapping[str, Any] | None) -> list[SweptRun]:
@@ -212,8 +208,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"no {path.name}")
     try:
-        found = OmegaConf.to_container(OmegaConf.load(path)) if path.suffix == ".yaml" else json.loads(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        found = OmegaConf.to_container(load_plain_yaml(path)) if path.suffix == ".yaml" else read_json(path)
+    except NOT_OPTIONS as error:
         raise InputError(f"{path.name} cannot be read ({first_line(error)})") from None
     if not isinstance(found, dict):
         raise InputError(f"{path.name} is no mapping")

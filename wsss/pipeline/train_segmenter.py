@@ -24,6 +24,7 @@ from wsss.data import (
 from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, load_segmenter
+from wsss.models.files import read_checkpoint
 from wsss.pipeline.callbacks import stopping_settings
 from wsss.pipeline.guards import PredictionGuard, check_masks_teach, warn_of_collapse
 from wsss.pipeline.make_masks import describe_masks
@@ -227,7 +228,7 @@ def _keep_best(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesso
     """Leave the weights of the epoch that was best on val as a model file of their own."""
     path = step.folder / "checkpoints" / "best.ckpt"
     if path.exists():
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        state = read_checkpoint(path)["state_dict"]
         best = copy.deepcopy(network)
         best.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
         protocol = {**training_protocol(run, step, lesson), "weights": f"of the epoch best on {run.config.data.val}"}

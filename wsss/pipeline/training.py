@@ -5,7 +5,6 @@ import ctypes
 import logging
 import os
 import platform
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,6 +31,7 @@ from wsss.data import derived_seed, train_transform
 from wsss.errors import InputError, WorkerDiedError
 from wsss.memory import is_out_of_memory
 from wsss.models import Backbone
+from wsss.models.files import read_checkpoint
 from wsss.pipeline.callbacks import chosen_callbacks, make_profiler, progress_bar, stops_early
 from wsss.pipeline.config import AugmentConfig, Config, OptimizerConfig
 from wsss.pipeline.guards import LossGuard
@@ -130,8 +130,9 @@ def fit(
     """
     folder = step.folder
     checkpoint = folder / "checkpoints" / "last.ckpt"
-    is_begun = on_first(lambda: _is_whole(checkpoint))
+    is_begun = on_first(checkpoint.exists)
     if is_begun:
+        _check_checkpoint(checkpoint, task)
         log.info("continuing from %s", checkpoint)
     step.loggers = start_loggers(config, folder)
     here, is_sharded = place(), config.trainer.strategy == "fsdp" and place().world > 1
@@ -162,7 +163,7 @@ def fit(
             trainer.fit(trained, datamodule=data, ckpt_path=str(checkpoint) if is_begun else None, weights_only=True)
     if is_sharded or ended is not None:
         # What Lightning would restore of a training that has ended are not the averaged weights.
-        task.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+        task.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
     if stops_early(config):
         number = trainer.current_epoch if ended is None else ended
         step.add_figure(f"{step.name}/epochs", number, split=config.data.val, figure=figure)
@@ -171,29 +172,28 @@ def fit(
 
 def _ended_epochs(checkpoint: Path, epochs: int) -> int | None:
     """After how many epochs the training that has left a checkpoint had ended, by itself or early; None: it had not."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    content = read_checkpoint(checkpoint)
     number = int(content["epoch"]) + 1
     states = [state for name, state in content["callbacks"].items() if name.startswith("EarlyStopping")]
     is_over = number >= epochs or any(state["wait_count"] >= state["patience"] for state in states)
     return number if is_over else None
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether there is a checkpoint.
-
-    Raises:
-        InputError: if it is damaged.
-    """
-    if not checkpoint.exists():
-        return False
-    try:
-        with zipfile.ZipFile(checkpoint) as file:
-            is_whole = file.testzip() is None
-    except (zipfile.BadZipFile, OSError, ValueError):
-        is_whole = False
+def _check_checkpoint(path: Path, task: pl.LightningModule) -> None:
+    """Refuse a checkpoint that Lightning would fail over, or that is of another network."""
+    content = read_checkpoint(path)
+    optimizers = content.get("optimizer_states")
+    shapes, wanted = (
+        {name: tensor.shape for name, tensor in state.items()} for state in (content["state_dict"], task.state_dict())
+    )
+    is_whole = (
+        shapes == wanted
+        and all(isinstance(content.get(key), int) for key in ("epoch", "global_step"))
+        and isinstance(optimizers, list)
+        and all(isinstance(state, dict) and {"state", "param_groups"} <= state.keys() for state in optimizers)
+    )
     if not is_whole:
-        raise InputError(f"{checkpoint}: damaged; delete it and run the step again")
-    return True
+        raise InputError(f"{path}: not a checkpoint of this training; delete it and run the step again")
 
 
 def _sharded(task: pl.LightningModule) -> FSDPStrategy:

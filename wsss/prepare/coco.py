@@ -36,12 +36,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from PIL import Image
 
 from wsss.data import VOID, read_mask, save_mask
-from wsss.errors import InputError
-from wsss.photographs import UNREADABLE
+from wsss.data.polygons import drawing_steps, most_steps
+from wsss.errors import InputError, is_plain
+from wsss.photographs import opened
 from wsss.prepare.progress import follow
+from wsss.reading import read_json
 from wsss.writing import write_csv, write_text
 
 CROWD = ("class", "void")
@@ -209,12 +210,12 @@ def read_instances(path: Path, photographs: Path) -> Instances:
     Raises:
         InputError: if it is no such file; the message names the entry at fault.
     """
+    remedy = f"unpack it again from {ANNOTATIONS_ADDRESS}"
+    content = read_json(path, remedy=remedy, object_hook=_compact)
     try:
-        with path.open(encoding="utf-8") as file:
-            content = json.load(file, object_hook=_compact)
         instances = _link(content, photographs)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: {error}; unpack it again from {ANNOTATIONS_ADDRESS}") from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}; {remedy}") from None
     skipped = [a for image in instances.images for a in image.annotations if a.num_skipped]
     if skipped:
         num_polygons = sum(a.num_skipped for a in skipped)
@@ -237,6 +238,8 @@ def _compact(entry: dict[str, Any]) -> Any:
 def _annotation(entry: dict[str, Any]) -> Annotation:
     names = ("id", "image_id", "category_id", "area", "iscrowd", "segmentation")
     number, image_id, category_id, area, is_crowd, region = _fields(entry, *names)
+    if not math.isfinite(area):
+        raise ValueError(f"area {area}")
     if isinstance(region, dict):
         size, counts = _fields(region, "size", "counts")
         drawable = region = [{"size": size, "counts": np.array(counts, np.uint32)}]
@@ -262,11 +265,18 @@ def _link(content: Any, photographs: Path) -> Instances:
     categories = dict(sorted(_fields(entry, "id", "name") for entry in category_entries))
     if not len({*categories.values()}) == len(categories) == len(category_entries):
         raise ValueError("two categories have one id or one name")
-    if not categories or not all(0 < category < VOID for category in categories):
+    if not categories or not all(type(category) is int and 0 < category < VOID for category in categories):
         raise ValueError(f"expected category ids from 1 to {VOID - 1}, got {reprlib.repr(list(categories))}")
+    unfit = [name for name in categories.values() if not _is_class_name(name)]
+    if unfit:
+        raise ValueError(f"category name {reprlib.repr(unfit[0])}: expected a line of text without ;")
     images = {}
     for entry in listed:
         number, name, height, width = _fields(entry, "id", "file_name", "height", "width")
+        if not isinstance(name, str) or name != Path(name).name or not is_plain(name):
+            raise ValueError(f"image {reprlib.repr(number)}: file_name {reprlib.repr(name)} is not a file's name")
+        if not all(type(side) is int and side > 0 for side in (height, width)):
+            raise ValueError(f"image {reprlib.repr(number)}: {reprlib.repr(width)} × {reprlib.repr(height)} pixels")
         image_id = f"{photographs.name}/{Path(name).stem}"
         images[number] = CocoImage(image_id, photographs / name, (height, width), [])
     if len({image.id for image in images.values()}) < len(listed):
@@ -284,8 +294,15 @@ def _link(content: Any, photographs: Path) -> Instances:
     return Instances(sorted(images.values(), key=lambda image: image.id), categories)
 
 
+def _is_class_name(name: object) -> bool:
+    return isinstance(name, str) and name == name.strip() != "" and ";" not in name and is_plain(name)
+
+
 def _check_region(annotation: Annotation, image: CocoImage) -> None:
-    """Refuse what pycocotools would crash on: run lengths that do not fill the image, corners far outside it or NaN."""
+    """Refuse what pycocotools would crash on: run lengths that do not fill the image, corners far outside it or NaN.
+
+    So too a polygon that goes to and fro so often that drawing it would take all memory.
+    """
     for region in annotation.region:
         if isinstance(region, dict):
             size, counts = region.values()
@@ -294,6 +311,8 @@ def _check_region(annotation: Annotation, image: CocoImage) -> None:
         else:
             is_sound = bool((abs(region) <= 2 * max(image.size)).all())
             fault = "its polygon has corners far outside"
+            if is_sound and not drawing_steps(region) <= most_steps(image.size):
+                is_sound, fault = False, "its polygon is far too long for"
         if not is_sound:
             raise ValueError(f"annotation {annotation.id}: {fault} {image.id}, {_size(image)} pixels")
 
@@ -331,13 +350,13 @@ def _claim(target: Path, origin: dict[str, str]) -> None:
 
 def _noted(target: Path) -> dict[str, str]:
     note = target / ORIGIN
-    return json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    return read_json(note, remedy="move the folder of masks away") if note.exists() else {}
 
 
 def _noted_values(target: Path, given: Path) -> str:
     """What an earlier call has told of the same masks, or nothing."""
     noted = _noted(target)
-    return noted["values"] if noted.get("masks") == str(given.resolve()) else ""
+    return str(noted.get("values", "")) if noted.get("masks") == str(given.resolve()) else ""
 
 
 def _write_masks(target: Path, images: Sequence[CocoImage], make: MaskMaker, *, jobs: int) -> None:
@@ -356,11 +375,8 @@ def _run(tasks: Sequence[Any], title: str, *, jobs: int) -> list[Any]:
 
 
 def _write_mask(path: Path, image: CocoImage, make: MaskMaker) -> None:
-    try:
-        with Image.open(image.path) as photograph:
-            width, height = photograph.size
-    except UNREADABLE as error:
-        raise InputError(f"{image.path}: not a readable image ({error}); unpack it again") from None
+    with opened(image.path, "image") as photograph:
+        width, height = photograph.size
     if (height, width) != image.size:
         raise InputError(f"{image.path}: {height} × {width} pixels, {_size(image)} in the JSON; unpack both again")
     save_mask(path, make(image))

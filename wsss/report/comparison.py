@@ -1,7 +1,6 @@
 """Runs of a sweep put side by side: settings over random seeds, each against its control."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -209,11 +208,6 @@ def swept_options(comparison: Comparison) -> dict[str, list[Any]]:
 def is_numeric(values: Sequence[Any]) -> bool:
     """Whether an option's values lie on an axis."""
     return all(_is_number(value) for value in values)
-
-
-def finite(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Figures that are numbers."""
-    return {key: float(value) for key, value in figures.items() if _is_number(value) and math.isfinite(value)}
 
 
 def same(first: object, second: object) -> bool:

@@ -1,7 +1,6 @@
 """What a run left in its folder. A part that is missing reads as empty; one that is broken is also noted."""
 
 import csv
-import json
 import logging
 import math
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsss.data import read_mask
+from wsss.reading import read_figures, read_json
 from wsss.report.plots import Curve
 from wsss.seeds import Seeds, load_seeds
 
@@ -35,13 +35,12 @@ class RunFiles:
         self.notes: list[str] = []
 
     def results(self) -> dict[str, float]:
-        """Figures of the run; what is not a number is left out."""
-        found = self._read("results.json", _read_json) or {}
-        return {k: float(v) for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        """Figures of the run; what is not a finite number is left out."""
+        return self._read("results.json", read_figures) or {}
 
     def protocols(self) -> dict[str, dict[str, object]]:
         """Protocol of each figure."""
-        found = self._read("protocols.json", _read_json) or {}
+        found = self._read("protocols.json", read_json) or {}
         return {key: value for key, value in found.items() if isinstance(value, dict)}
 
     def seed_curves(self) -> dict[str, Curve]:
@@ -98,18 +97,12 @@ class RunFiles:
             return None
 
 
-def _read_json(path: Path) -> dict[str, object]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError(f"expected an object {{key: value}}, got {type(found).__name__}")
-    return found
-
-
 def _read_table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        float(row["threshold"]), float(row["miou"])
+        if not (math.isfinite(float(row["threshold"])) and math.isfinite(float(row["miou"]))):
+            raise ValueError(f"threshold {row['threshold']}, mIoU {row['miou']}")
         row.setdefault("kind", "mask")
     return rows
 
