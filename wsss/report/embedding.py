@@ -92,5 +92,5 @@ def _rounded(value: float | None) -> float | None:
 
 def _webp(pixels: NDArray[np.uint8], **options: object) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="WEBP", method=4, **options)
+    Image.fromarray(pixels).save(buffer, format="WEBP", method=2, **options)
     return base64.b64encode(buffer.getvalue()).decode("ascii")

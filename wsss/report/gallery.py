@@ -109,9 +109,7 @@ def train_columns(files: RunFiles, *, masks: str = "masks") -> list[Column]:
     made = files.protocols().get("masks/threshold", {})
     refined = str(made.get("refined", "")).partition(",")[0]
     method = {"crf": "CRF"}.get(str(made.get("method")), made.get("method"))
-    rounds = sorted(
-        (name for name in files.folders(".") if name.startswith("relabel_")), key=lambda name: (len(name), name)
-    )
+    rounds = [name for name in files.folders(".") if name.startswith("relabel_round")]
     return [
         *(Column(kind_name(kind), f"seeds/maps/{kind}", True) for kind in kinds),
         Column("seed", "seeds", True),
@@ -197,7 +195,8 @@ class _Row:
         if labels.shape != self.full.shape[:2]:
             self.files.note(f"{column} of {self.image_id}: {labels.shape} pixels, its image {self.full.shape[:2]}")
             return
-        classes = [int(label) - 1 for label in np.unique(labels) if 0 < label < VOID]
+        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=VOID + 1))
+        classes = [int(label) - 1 for label in present if 0 < label < VOID]
         size = self.photograph.shape[1::-1]
         small = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
         self.layers[column] = Layer(label_layer(small), classes, False)

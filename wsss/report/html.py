@@ -45,6 +45,8 @@ from wsss.writing import whole_file
 
 log = logging.getLogger(__name__)
 
+Choose = Callable[..., list[str]]  # `choose_images` of a data set
+
 SHEET_ROWS, SHEET_BYTES, SHEET_CELLS = 6, 400_000, (160, 144, 128, 112, 96, 80, 64)
 SHEET_COLUMNS = (
     Column("CAM", "seeds/maps/cam", True),
@@ -65,7 +67,7 @@ class Gallery(NamedTuple):
         columns: titles of the layers that some row has.
         first: the one that is shown at first; empty where there is none.
         rows: the rows.
-        index: see `index_json`.
+        index_json: see `index_json`.
         lines: see `picture_lines`.
     """
 
@@ -76,7 +78,7 @@ class Gallery(NamedTuple):
     columns: list[str]
     first: str
     rows: list[PageRow]
-    index: Markup
+    index_json: Markup
     lines: list[Markup]
 
 
@@ -123,9 +125,7 @@ def write_report(
     files = RunFiles(run_folder)
     results, protocols, curves = files.results(), files.protocols(), files.seed_curves()
     classes_of = partial(present_classes, files, description)
-    choose: Callable[..., list[str]] = partial(
-        choose_images, classes_of=classes_of, num_classes=description.num_classes
-    )
+    choose: Choose = partial(choose_images, classes_of=classes_of, num_classes=description.num_classes)
 
     made, predicted = files.ids("seeds", "masks"), files.ids("segmenter/predictions")
     masks = score_images(files, description, "masks", train_ids if score_ids is None else score_ids)
@@ -187,7 +187,7 @@ def environment() -> Environment:
 def _gallery(
     files: RunFiles,
     description: DataDescription,
-    choose: Callable[..., list[str]],
+    choose: Choose,
     name: str,
     ids: Sequence[str],
     columns: Sequence[Column],
@@ -239,7 +239,7 @@ def _middle(rows: Sequence[PageRow], scores: dict[str, float]) -> tuple[PageRow,
 
 
 def _repeat(run_folder: Path) -> str:
-    """The option that repeats the run, as it is typed; Hydra wants names with commas and spaces in quotes of its own."""
+    """The option that repeats the run, as it is typed; Hydra wants commas and spaces in quotes of its own."""
     path = _from_here(run_folder)
     return f"reproduce={path}" if re.fullmatch(r"[\w./+-]+", path) else shlex.quote(f"reproduce='{path}'")
 

@@ -161,7 +161,7 @@ def label_layer(labels: NDArray[np.uint8], *, alpha: float = 0.6) -> RGBA:
     return layer
 
 
-def over(image: NDArray[np.number], layer: RGBA) -> RGB:
+def over(image: NDArray[np.floating] | RGB, layer: RGBA) -> RGB:
     """Lay a picture with opacity (h, w, 4), resized if need be, over an opaque one (H, W, 3)."""
     height, width = image.shape[:2]
     if layer.shape[:2] != (height, width):

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -305,8 +306,11 @@ def legend_outside(
     figure: Figure, location: Literal["outside upper left", "outside lower left"], *, title: str | None = None
 ) -> None:
     """Put the legend where it hides nothing."""
-    of_axes = [axes.get_legend_handles_labels() for axes in figure.axes]
-    handles, labels = ([entry for of_one in of_axes for entry in of_one[part]] for part in (0, 1))
+    handles: list[Artist] = []
+    labels: list[str] = []
+    for axes in figure.axes:
+        drawn = axes.get_legend_handles_labels()
+        handles, labels = handles + drawn[0], labels + drawn[1]
     if not handles:
         return
     legend = figure.legend(
