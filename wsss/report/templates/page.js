@@ -59,7 +59,7 @@ function startGallery(section, openViewer) {
   function tile(row, pictures, name) {
     const button = make("button", { type: "button", className: "tile" }, stack(prefix, pictures, name));
     if (!(name in pictures.layers) && name) button.append(make("span", { className: "small soft" }, `no ${name}`));
-    button.addEventListener("click", () => openViewer({ prefix, rows: listed, at: listed.indexOf(row), step: name, steps, words, back: button }));
+    button.addEventListener("click", () => openViewer({ prefix, rows: listed, at: listed.indexOf(row), step: name, steps, words }));
     return button;
   }
 
@@ -159,6 +159,7 @@ function startViewer(dialog) {
       button.addEventListener("click", () => { shown.step = name; show(); find(".steps [aria-pressed=true]").focus(); });
       return button;
     }));
+    find(".steps [aria-pressed=true]").scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
     shown.names = names;
   }
 
@@ -187,7 +188,6 @@ function startViewer(dialog) {
     if (event.target === dialog || "close" in event.target.dataset) dialog.close();
     else if (event.target.dataset.go) go(Number(event.target.dataset.go), 0);
   });
-  dialog.addEventListener("close", () => shown.back.focus());
   dialog.addEventListener("keydown", event => {
     const [images, steps] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
     if (!(images || steps) || event.target === slider) return;
@@ -195,7 +195,7 @@ function startViewer(dialog) {
     go(images, steps);
     find("[data-go='1']").focus();
   });
-  return what => { shown = what; cut(0); show(); dialog.showModal(); find("[data-go='1']").focus(); };
+  return what => { shown = what; cut(0); dialog.showModal(); show(); find("[data-go='1']").focus(); };
 }
 
 document.querySelectorAll(".theme").forEach(startTheme);
