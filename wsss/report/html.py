@@ -227,15 +227,14 @@ def _which(shown: int, total: int, what: str, *, is_scored: bool) -> str:
 
 
 def _middle(rows: Sequence[PageRow], scores: dict[str, float]) -> tuple[PageRow, str] | None:
-    """The image whose mask scores in the middle of those shown, and words for it; else the one in the middle."""
-    ranked = sorted((row for row in rows if row.image_id in scores), key=lambda row: scores[row.image_id])
-    if ranked:
-        row = ranked[len(ranked) // 2]
-        return (
-            row,
-            f"the training image whose mask scores in the middle of those below, mIoU {scores[row.image_id]:.1f}",
-        )
-    return (rows[len(rows) // 2], "a training image") if rows else None
+    """An image that is neither good nor bad, of several classes if there is one, and words for it."""
+    telling = [row for row in rows if len(row.classes) > 1]
+    ranked = sorted((row for row in telling or rows if row.image_id in scores), key=lambda row: scores[row.image_id])
+    if not ranked:
+        return (rows[len(rows) // 2], "a training image") if rows else None
+    row = ranked[len(ranked) // 2]
+    which = "the images of several classes below" if telling else "the images below"
+    return row, f"of {which}, the one whose mask scores in the middle (mIoU {scores[row.image_id]:.1f})"
 
 
 def _repeat(run_folder: Path) -> str:

@@ -140,6 +140,7 @@ function startGallery(section, openViewer) {
     section.scrollIntoView();
   });
   images.addEventListener("keydown", move);
+  find(".steps").scrollLeft = find(".steps input:checked").parentElement.offsetLeft - 90; // on narrow screens
   choose();
 }
 
