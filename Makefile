@@ -63,6 +63,7 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/segmenter.py
+	$(PY) benchmarks/report.py
 	$(PY) benchmarks/page.py
 
 bench-gpu: $(STAMP)

@@ -1,22 +1,36 @@
-"""Write report/index.html from whatever the run's folder holds.
+"""Write report/index.html from whatever the run's folder holds (docs/report.md).
 
 Examples:
-    python scripts/report.py run=mine
-    python scripts/report.py run=mine report.num_images=40
-    python scripts/report.py experiment=demo
+    python scripts/report.py outputs/mine                            # with the options that the run keeps
+    python scripts/report.py outputs/mine report.num_images=1500
+    python scripts/report.py run=mine experiment=demo
 """
+
+import sys
+from pathlib import Path
 
 from omegaconf import DictConfig
 
-from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.report import make_report
+from wsss.pipeline.cli import one_line_errors, run_script, script
+from wsss.pipeline.report import make_report, report_of
 
 
 @script()
 def main(options: DictConfig) -> None:
-    """One page."""
+    """One page, of the run that options name."""
     run_script(options, make_report)
 
 
+def is_folder(argument: str) -> bool:
+    """Whether an argument is no option; folders of sweeps have `=` in their names."""
+    return Path(argument).is_dir() or not ("=" in argument or argument.startswith("-"))
+
+
 if __name__ == "__main__":
-    main()
+    folders = [argument for argument in sys.argv[1:] if is_folder(argument)]
+    if folders:
+        with one_line_errors():
+            for folder in folders:
+                report_of(Path(folder), [argument for argument in sys.argv[1:] if argument not in folders])
+    else:
+        main()

@@ -8,9 +8,6 @@ VOID = 255  # a pixel without opinion: left out of losses and metrics (PASCAL VO
 
 def palette() -> NDArray[np.uint8]:
     """VOC's colours (256, 3): the bits of a label value dealt out to red, green and blue, high bits first."""
-    colors = np.zeros((256, 3), np.uint8)
-    for label in range(256):
-        for bit in range(8):
-            for channel in range(3):
-                colors[label, channel] |= ((label >> (3 * bit + channel)) & 1) << (7 - bit)
-    return colors
+    bits = np.arange(8)[:, None]
+    is_on = np.arange(256)[:, None, None] >> (3 * bits + np.arange(3)) & 1  # (256, 8, 3)
+    return (is_on << (7 - bits)).sum(axis=1).astype(np.uint8)

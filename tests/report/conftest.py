@@ -42,7 +42,18 @@ SEEDS_PROTOCOL = {
 IOU = "label,iou\nbackground,90\nbird,50\n<b>cow</b>,\n$fish$,nan\n"
 TEXTS = {
     "results.json": json.dumps(RESULTS),
-    "protocols.json": json.dumps({"seeds/miou": SEEDS_PROTOCOL}),
+    "protocols.json": json.dumps({"seeds/miou": SEEDS_PROTOCOL, "masks/threshold": {"method": "crf"}}),
+    "environment.json": json.dumps(
+        {
+            "command": "train_seg.py run=x",
+            "git": {"commit": "abcdef0123456789", "dirty": True},
+            "machine": {"cpu": "a processor", "cores": 2},
+            "torch": {"threads": 2, "precision": "bf16"},
+            "packages": {"wsss": "0.1.0", "torch": "2.13.0"},
+        }
+    ),
+    "classifier/metrics/version_0/metrics.csv": "epoch,step,train/bce,val/ap_0,val/map\n0,1,0.5,,\n0,2,,0.1,0.7\n",
+    "classifier/metrics/version_1/metrics.csv": "epoch,step,train/bce,val/ap_0,val/map\n1,4,,0.1,0.75\n",
     "config.yaml": "run: x\ncomment: <script>alert(1)</script>\n",
     "seeds/curve.csv": "kind,threshold,miou\ncam,0.2,40\ncam,0.4,44\nseed,0.2,50\nseed,0.4,54.8\nseed,0.6,30\n",
     "masks/curve.csv": "threshold,miou\n0.2,60\n0.4,61.2\n",
@@ -76,6 +87,7 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
     for image_id in run.val_ids:
         save_mask(run.folder / "segmenter/predictions" / f"{image_id}.png", np.ones(SIZE, np.uint8))
     for name, text in TEXTS.items():
+        (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (run.folder / name).write_text(text)
     return run
 

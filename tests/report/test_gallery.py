@@ -21,6 +21,21 @@ def test_no_class_is_lost_for_another() -> None:
     assert chosen == ["im_000", "im_099"]  # two images cannot show three classes here
 
 
+def test_the_worst_and_the_best_are_among_the_chosen() -> None:
+    scores = {image_id: float((37 * n) % 100) for n, image_id in enumerate(IDS[:60])}
+    chosen = choose_images(IDS, lambda _: [0], num_classes=1, num_images=12, scores=scores)
+    ranked = sorted(scores, key=scores.__getitem__)
+    assert {*ranked[:4], *ranked[-4:]} < {*chosen}
+    assert len(chosen) == 12
+    assert chosen == sorted(chosen)
+    assert "im_099" in chosen  # the others are spread over all, scored or not
+
+
+def test_few_scores_leave_the_choice_as_it_is() -> None:
+    chosen = choose_images(IDS, lambda _: [0], num_classes=1, num_images=12, scores={"im_001": 1.0})
+    assert chosen == choose_images(IDS, lambda _: [0], num_classes=1, num_images=12)
+
+
 def test_short_lists_are_taken_whole() -> None:
     assert choose_images(["a", "b"], lambda _: [], num_classes=3, num_images=12) == ["a", "b"]
     assert choose_images([], lambda _: [], num_classes=3, num_images=12) == []

@@ -1,7 +1,11 @@
+import base64
+import io
+import json
 import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.report.conftest import FakeRun
+from wsss.data import VOC_CLASSES, save_mask
 from wsss.report import write_report
 
 VOID_TAGS = {"meta", "img", "br", "link", "input", "hr"}
@@ -22,6 +27,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self.open: list[str] = []
+        self.scripts: dict[int, str] = {}  # by their place among the tags
         self.feed(text)
         assert self.open == []
 
@@ -37,10 +43,22 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self.open[-1:] == ["script"]:
+            place = len(self.tags) - 1
+            self.scripts[place] = self.scripts.get(place, "") + data
+        elif self.open[-1:] != ["style"]:
+            self.words.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+    def rows(self, gallery: str) -> list[dict[str, Any]]:
+        """Rows of a gallery as the page's script reads them: what it sorts by, and the line of pictures."""
+        section = next(i for i, (tag, a) in enumerate(self.tags) if tag == "section" and a.get("id") == gallery)
+        place = [i for i, (tag, _) in enumerate(self.tags) if tag == "script" and i > section][:2]
+        index, pictures = (self.scripts[i] for i in place)
+        lines = pictures.strip().splitlines()
+        return [row | json.loads(line) for row, line in zip(json.loads(index)["rows"], lines, strict=True)]
 
     @property
     def text(self) -> str:
@@ -67,7 +85,7 @@ def page(full_run: FakeRun) -> Page:
 def test_the_page_loads_nothing(full_run: FakeRun, page: Page) -> None:
     addresses = [a[k] for _, a in page.tags for k in ("src", "href", "xlink:href") if a.get(k)]
     assert addresses
-    assert all(re.match(r"data:image/jpeg;base64,|#", str(address)) for address in addresses)
+    assert all(re.match(r"data:image/(webp|png);base64,|#", str(address)) for address in addresses)
     assert not page.all("link")
     assert "http" not in (full_run.folder / "report" / "index.html").read_text(encoding="utf-8")
 
@@ -78,14 +96,46 @@ def test_ids_of_the_page_are_unique(page: Page) -> None:
 
 
 def test_galleries_show_the_chain_of_each_image(page: Page) -> None:
-    pictures = [a for a in page.all("img") if a.get("src")]
-    assert len(pictures) == 6 * 7 + 2 * 3
-    assert all(picture["alt"] for picture in pictures)
-    assert [str(picture["alt"]).split()[0] for picture in pictures[:7]] == [
-        *("photograph", "CAM", "ReCAM", "seed", "mask", "prediction", "truth")
-    ]
-    assert pictures[3]["alt"] == "seed of im_0: bird, <b>cow</b>"
-    assert pictures[6]["alt"] == "truth of im_0: bird"
+    train, val = page.rows("train"), page.rows("val")
+    assert [row["id"] for row in train] == [f"im_{n}" for n in range(6)]
+    assert [[*row["layers"]] for row in train] == [
+        ["CAM", "ReCAM W1∘ReLU(W2)", "seed", "mask, CRF", "prediction", "truth"]
+    ] * 6
+    assert [[*row["layers"]] for row in val] == [["prediction", "truth"]] * 2
+    assert train[0]["photograph"][1] == "photograph im_0: bird"
+    assert train[0]["layers"]["seed"][1] == "seed of im_0: bird, <b>cow</b>"
+    assert train[0]["layers"]["truth"][1] == "truth of im_0: bird"
+    names = [attributes["value"] for attributes in page.all("input") if attributes.get("name") == "train-step"]
+    assert names == [*train[0]["layers"], ""]
+
+
+def test_pictures_of_a_gallery_are_small_and_of_the_photograph(run: FakeRun) -> None:
+    row = report(run, side=16).rows("train")[0]
+    photograph, mask, seed = (
+        Image.open(io.BytesIO(base64.b64decode(picture[0])))
+        for picture in (row["photograph"], row["layers"]["truth"], row["layers"]["seed"])
+    )
+    assert row["size"] == [16, 12]
+    assert photograph.size == mask.size == (16, 12)
+    assert seed.size == (8, 6)  # the map as it is: the browser makes it larger
+    colors = {color for _, color in mask.convert("RGBA").getcolors() or []}
+    assert {(128, 0, 0, 153), (128, 0, 0, 255)} < colors  # a bird, and its outline
+    assert all(color[3] == 0 for color in colors if color[:3] == (0, 0, 0))
+
+
+def test_images_have_scores_to_sort_by(run: FakeRun) -> None:
+    assert {row["id"] for row in report(run).rows("train") if row["score"] is None} == set()
+    perfect = np.asarray(Image.open(run.description.mask_path("im_2")))
+    save_mask(run.folder / "masks" / "im_2.png", np.where(perfect == 255, 0, perfect))
+    (run.folder / "masks" / "im_3.png").unlink()
+    scores = {row["id"]: row["score"] for row in report(run).rows("train")}
+    assert scores["im_2"] == 100
+    assert scores["im_3"] is None
+    assert 0 < scores["im_0"] < 100
+    unscored = write_report(
+        run.folder, description=run.description, train_ids=run.train_ids, val_ids=run.val_ids, score_ids=()
+    )
+    assert {row["score"] for row in Page(unscored.read_text(encoding="utf-8")).rows("train")} == {None}
 
 
 def test_figures_and_their_stamps_are_told(full_run: FakeRun, page: Page) -> None:
@@ -106,14 +156,52 @@ def test_names_are_escaped(page: Page) -> None:
     assert "<b>cow</b>" in page.text
     assert "my <run>" in page.text
     assert "<script>alert(1)</script>" in page.text
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 1 + 2 * 2  # the page's own, and two of data for each gallery
     assert all(name != "run" for name, _ in page.tags)
 
 
 def test_plots_are_inline_and_described(page: Page) -> None:
-    labels = [attributes["aria-label"] for attributes in page.all("svg")]
-    assert len(labels) == 4
-    assert labels[1] == "Line chart of mIoU over the background threshold; best threshold 0.40"
+    labels = [str(attributes["aria-label"]) for attributes in page.all("svg")]
+    assert [label.split(" ")[0] for label in labels] == ["Bar", "Line", "Line", "Bar", "Confusion", "Confusion", "Line"]
+    assert labels[1].endswith("best threshold 0.40, chosen without truth 0.42")
+    assert labels[2].endswith("best threshold 0.40")  # its protocol has no threshold
+    assert labels[-1] == "Line charts of the training of classifier: bce, val/map at the end 75.0 %"
+
+
+@pytest.mark.parametrize("is_voc", [False, True])
+def test_published_figures_stand_beside_those_of_the_same_images_alone(run: FakeRun, is_voc: bool) -> None:
+    assert "not comparable" in report(run, num_images=1).text
+    protocol = {"split": "train", "images": 1464 if is_voc else 180}
+    (run.folder / "protocols.json").write_text(json.dumps({"seeds/miou": protocol}))
+    (run.folder / "results.json").write_text(json.dumps({"seeds/miou": 50.0}))
+    text = report(run._replace(description=replace(run.description, classes=VOC_CLASSES)), num_images=1).text
+    assert ("published: CAM, ResNet-50 48.3 (Ahn et al., CVPR 2019)" in text) == is_voc
+    assert ("not comparable" in text) != is_voc
+    assert "68.5" in text
+
+
+def test_the_page_says_how_to_repeat_the_run(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.folder.parent)
+    text = report(run, num_images=1).text
+    for part in (
+        """run_pipeline.py 'reproduce='"'"'my <run>'"'"''""",
+        *("train_seg.py run=x", "commit abcdef012345, changed since", "2 threads, precision bf16", "GPU none"),
+    ):
+        assert part in text
+
+
+def test_an_audit_and_the_pictures_of_the_sweep_are_shown(run: FakeRun) -> None:
+    audit = {"summary": {"erased": 2}, "classes": [{"class": "bird", "iou": None, "over": 3.5}], "worst": ["im_4"]}
+    (run.folder / "audit").mkdir()
+    (run.folder / "audit" / "audit.json").write_text(json.dumps(audit))
+    page = report(run, num_images=1)
+    assert "erased 2" in page.text
+    assert "class over" in page.text  # a column without values is left out
+    assert "To look at first: im_4" in page.text
+    assert "The sweep of this run" not in page.text
+    (run.folder.parent / "sweep.json").write_text("{}")
+    Image.new("L", (3, 3)).save(run.folder.parent / "heat_map.png")
+    assert "Heat map of the sweep" in str([a.get("alt") for a in report(run, num_images=1).all("img")])
 
 
 def test_figures_for_a_readme_lie_beside_the_page(full_run: FakeRun, page: Page) -> None:
@@ -134,7 +222,11 @@ def test_equal_runs_give_equal_pages(full_run: FakeRun, page: Page) -> None:
 
 def test_the_number_of_rows_can_be_chosen(run: FakeRun) -> None:
     page = report(run, num_images=2)
-    assert sum(a.get("class") == "row" for a in page.all("div")) == 2 + 2
+    assert [len(page.rows(name)) for name in ("train", "val")] == [2, 2]
+    assert "2 of 6 images: evenly spaced." in page.text
+    assert "All 2 images." in page.text
+    many = report(run, num_images=3)
+    assert "3 of 6 images: the 1 whose masks score worst, the 1 best, others evenly spaced." in many.text
 
 
 def test_an_empty_run_still_has_a_page(run: FakeRun) -> None:
@@ -150,7 +242,7 @@ def test_an_empty_run_still_has_a_page(run: FakeRun) -> None:
         {"results.json": "Along the chain", "seeds/curve.csv": "Seeds over", "config.yaml": "Config"},
         {
             "masks/curve.csv": "Pseudo-masks over",
-            "seeds/maps/recam": "ReCAM seed",
+            "seeds/maps/recam": "ReCAM W1∘ReLU(W2)",
             "segmenter/predictions": "Validation images",
         },
     ],
@@ -193,5 +285,7 @@ def test_a_data_set_without_truth_has_no_truth_column(run: FakeRun) -> None:
         (annotations / f"{image_id}.xml").write_text("<annotation><object><name>bird</name></object></annotation>")
     shutil.rmtree(run.description.root / "SegmentationClass")
     page = report(run._replace(description=replace(run.description, labels="xml")), num_images=2)
-    assert not any("truth of" in str(picture["alt"]) for picture in page.all("img"))
+    rows = page.rows("train") + page.rows("val")
+    assert rows
+    assert not any("truth" in row["layers"] or row["score"] is not None for row in rows)
     assert "Left out" not in page.text

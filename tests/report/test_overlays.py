@@ -4,11 +4,16 @@ import pytest
 from wsss.report.overlays import (
     LegendEntry,
     boundaries,
+    class_heatmap_layer,
     class_heatmap_overlay,
     class_legend,
     contact_sheet,
+    greyed,
     heatmap_overlay,
+    label_layer,
     label_overlay,
+    over,
+    paled,
     signed_picture,
     with_boxes,
 )
@@ -75,6 +80,24 @@ def test_labels_are_tinted_outlined_and_background_left_alone() -> None:
 def test_void_is_light_and_hatched() -> None:
     overlay = label_overlay(np.zeros((1, 2, 3), np.uint8), np.full((1, 2), 255, np.uint8), alpha=1)
     assert overlay.tolist() == [[[255] * 3, [224] * 3]]
+
+
+def test_a_layer_over_a_photograph_is_its_overlay() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (6, 8, 3), np.uint8)
+    maps = rng.random((2, 6, 8))
+    np.testing.assert_array_equal(
+        over(paled(image), class_heatmap_layer(maps, [0, 1])), class_heatmap_overlay(image, maps, [0, 1])
+    )
+    labels = rng.choice(np.array([0, 1, 255], np.uint8), (6, 8))
+    layer = label_layer(labels)
+    assert not layer[labels == 0, 3].any()
+    np.testing.assert_array_equal(over(greyed(image, layer), layer), label_overlay(image, labels))
+
+
+def test_a_layer_grows_to_the_photograph() -> None:
+    layer = np.array([[[255, 0, 0, 255]]], np.uint8)
+    assert (over(np.zeros((4, 5, 3), np.uint8), layer) == (255, 0, 0)).all()
 
 
 def test_boundaries_lie_on_both_sides_of_an_edge() -> None:

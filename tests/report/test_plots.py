@@ -8,7 +8,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from wsss.report.plots import Curve, chain_bars, confusion_heatmap, inline_svg, iou_bars, stage_spread, threshold_curves
+from wsss.report.plots import (
+    Curve,
+    Training,
+    chain_bars,
+    confusion_heatmap,
+    inline_svg,
+    iou_bars,
+    stage_spread,
+    threshold_curves,
+    training_curves,
+)
 
 CURVES = {"seed": Curve([0.2, 0.4, 0.6], [40.0, 50.0, 30.0]), "layer_cam": Curve([0.2, 0.4], [30.0, 35.0])}
 
@@ -24,6 +34,22 @@ def test_chosen_and_oracle_thresholds_are_marked_on_the_first_curve() -> None:
 
 def test_unknown_thresholds_are_not_marked() -> None:
     assert legend_of(threshold_curves(CURVES)) == ["default seed", "LayerCAM"]
+
+
+def test_what_is_drawn_lies_within_the_axes() -> None:
+    for top in (0.4, 68.0):
+        axes = threshold_curves({"mask": Curve([0.4, 0.43], [0.9 * top, top])}, oracle=0.43).axes[0]
+        assert axes.get_ylim() == (0, pytest.approx(1.1 * top))
+
+
+def test_losses_and_figures_of_a_training_have_axes_of_their_own() -> None:
+    figure = training_curves(Training({"bce": [(0, 0.7), (9, 0.1)]}, {"val/map": [(4, 50.0), (9, 75.0)]}))
+    losses, scores = figure.axes
+    assert [line.get_ydata().tolist() for line in losses.lines] == [[0.7, 0.1]]
+    assert [line.get_xdata().tolist() for line in scores.lines] == [[4, 9]]
+    assert losses.get_xlim() == scores.get_xlim()
+    assert legend_of(figure) == ["bce", "val/map"]
+    assert len(training_curves(Training({}, {"val/miou": [(4, 50.0)]})).axes) == 1
 
 
 def test_absent_labels_have_no_bar() -> None:
@@ -68,7 +94,9 @@ def test_cells_of_many_labels_are_large_enough_for_their_figures() -> None:
         assert all(text.get_window_extent().width < cell for text in axes.texts)
 
 
-@pytest.mark.parametrize("figure", [threshold_curves({}), iou_bars({}), chain_bars({})])
+@pytest.mark.parametrize(
+    "figure", [threshold_curves({}), iou_bars({}), chain_bars({}), training_curves(Training({}, {}))]
+)
 def test_figures_of_nothing_can_be_saved(figure: Figure) -> None:
     figure.savefig(io.BytesIO(), format="png")
 

@@ -127,6 +127,21 @@ def test_each_script_prints_what_it_wrote_and_the_next_command(tmp_path: Path) -
             assert f"next: python scripts/{following}.py {' '.join(options)}" in result.stdout
 
 
+def test_a_report_is_written_of_a_folder_alone(tmp_path: Path) -> None:
+    options = ["experiment=smoke", f"outputs={tmp_path}", "limit_images=4", "recam=none", "until=seeds"]
+    assert call("run_pipeline", *options, "run='a=b,c'", "report.num_images=2").returncode == 0  # as in a sweep
+    folder = tmp_path / "a=b,c"
+    page = folder / "report" / "index.html"
+    assert not page.exists()
+    result = call("report", str(folder), "report.num_images=3")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 of 4 images" in page.read_text(encoding="utf-8")
+    assert_one_line_error(call("report", str(folder), "classifier.epochs=3"), "classifier.epochs=3", "report.<option>")
+    assert_one_line_error(call("report", str(folder), "report.nothing=3"), "report.nothing")
+    assert_one_line_error(call("report", str(folder), "report.side=0"), "report.side")
+    assert_one_line_error(call("report", str(tmp_path / "none")), "none", "no such file", "outputs/demo")
+
+
 def test_hydras_own_errors_are_one_line_too(tmp_path: Path) -> None:
     outputs = f"outputs={tmp_path}"
     assert_one_line_error(call("make_seeds", "cam=gradcam", outputs), "cam/gradcam", "grad_cam_pp", "--help")

@@ -627,13 +627,15 @@ class CallbacksConfig:
 
 @dataclass
 class ReportConfig:
-    """The HTML page.
+    """The HTML page, see docs/report.md.
 
     Attributes:
-        num_images: images in each gallery.
+        num_images: images in each gallery: the worst, the best, and some evenly spaced.
+        side: longer side of their pictures, pixels.
     """
 
-    num_images: int = 12
+    num_images: int = 96
+    side: int = 320
 
 
 @dataclass

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 LAYER_CAM_FRACTION = 0.15  # LayerCAM's own; other kinds are cut at CAM's
 TRUE_COLOR, FOUND_COLOR = (70, 220, 90), (70, 150, 255)
-MOST_COLUMNS = 8  # kinds in the picture
+MOST_COLUMNS, MOST_ROWS = 8, 12  # kinds and images in the picture
 
 
 class Truth(NamedTuple):
@@ -250,9 +250,10 @@ def picture(run: Run, maps: DrawnMaps, truths: Mapping[str, Truth], found: Mappi
     """A row for a class of an image, a column a kind: its map, the true boxes in green, the map's own in blue."""
     kinds = list(maps.folders)[:MOST_COLUMNS]
     pairs = list(next(iter(found.values())).boxes)
-    step = max(len(pairs) // run.config.report.num_images, 1)
+    most = min(run.config.report.num_images, MOST_ROWS)
+    step = max(len(pairs) // most, 1)
     rows: list[list[RGB | None]] = []
-    for image_id, c in pairs[::step][: run.config.report.num_images]:
+    for image_id, c in pairs[::step][:most]:
         photo = np.array(read_image(run.data.image_path(image_id)))
         true = truths[image_id].boxes[c]
         row: list[RGB | None] = [with_boxes(photo, true, TRUE_COLOR)]

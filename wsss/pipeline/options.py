@@ -71,6 +71,7 @@ AT_LEAST_ONE = (
         "callbacks.early_stopping.patience",
         "callbacks.bar_every",
         "report.num_images",
+        "report.side",
         "localization.fractions",
         "faithfulness.limit_images",
         "faithfulness.batch_size",

@@ -6,8 +6,9 @@ from typing import Any
 
 from wsss import __version__
 from wsss.data import DataDescription
-from wsss.report.gallery import train_rows
-from wsss.report.html import environment, gallery_of, licence_of
+from wsss.report.embedding import PREFIX, page_row
+from wsss.report.gallery import gallery_rows, train_columns
+from wsss.report.html import audit_tables, environment, licence_of
 from wsss.report.overlays import class_legend
 from wsss.report.run_files import RunFiles
 from wsss.report.tables import stamp
@@ -36,21 +37,20 @@ def write_audit_page(
         worst: image -> what is odd about its mask, the worst first.
     """
     legend = class_legend(description.classes)
-    rows = train_rows(RunFiles(run_folder), description, list(worst), None, masks=str(masks.resolve()))
-    gallery = gallery_of("", "", rows, legend)
-    columns = [name for name in classes[0] if any(row[name] is not None for row in classes)]
+    files = RunFiles(run_folder)
+    drawn = gallery_rows(files, description, list(worst), train_columns(files, masks=str(masks.resolve())))
+    rows = [page_row(row, description.classes) for row in drawn]
     text = (
         environment()
         .get_template("audit.html.j2")
         .render(
             run=run_folder.resolve().name,
             stamp=stamp(dict(protocol)),
-            summary=[(name.replace("_", " "), value) for name, value in summary.items()],
-            columns=[name.replace("_", " ") for name in columns],
-            classes=[["" if row[name] is None else row[name] for name in columns] for row in classes],
+            **audit_tables(summary, classes),
             remark="The masks with the lowest mIoU." if "miou" in summary else "The masks with most that is odd.",
             legend=legend,
-            rows=list(zip(gallery.rows, worst.values(), strict=True)),
+            prefix=PREFIX,
+            rows=list(zip(rows, worst.values(), strict=True)),
             licence=licence_of(description),
             version=__version__,
         )

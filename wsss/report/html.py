@@ -1,11 +1,13 @@
 """The page of a run: one file that needs nothing else, for a browser, an e-mail or an archive."""
 
-import base64
 import io
-from collections.abc import Sequence
+import logging
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -14,68 +16,70 @@ from PIL import Image
 
 from wsss import __version__
 from wsss.data import DataDescription
+from wsss.report.embedding import PREFIX, PageRow, index_json, page_row, picture_lines
 from wsss.report.gallery import (
+    Column,
     GalleryRow,
     Predict,
-    Tile,
     choose_images,
-    columns_of,
+    gallery_rows,
     present_classes,
-    train_rows,
-    val_rows,
+    train_columns,
+    val_columns,
 )
-from wsss.report.overlays import RGB, LegendEntry, class_legend, contact_sheet
-from wsss.report.plots import Curve, chain_bars, inline_svg, iou_bars, threshold_curves
+from wsss.report.headline import cards, environment_facts, references
+from wsss.report.overlays import RGB, class_legend, contact_sheet, greyed, over, paled
+from wsss.report.page_plots import (
+    best_threshold,
+    chosen_threshold,
+    confusion_plots,
+    figure_plots,
+    sweep_figures,
+    training_plots,
+)
+from wsss.report.plots import threshold_curves
 from wsss.report.run_files import RunFiles
-from wsss.report.tables import format_value, name_figure, result_groups, stamp, twin_share, void_note
+from wsss.report.scored import ScoredImages, score_images
+from wsss.report.tables import name_figure, result_groups, void_note
 from wsss.writing import whole_file
 
-MAX_TILE_SIDE = 400  # pixels: enough to look closely, small enough to send a page of a hundred pictures by e-mail
+log = logging.getLogger(__name__)
+
+Choose = Callable[..., list[str]]  # `choose_images` of a data set
+
 SHEET_ROWS, SHEET_BYTES, SHEET_CELLS = 6, 400_000, (160, 144, 128, 112, 96, 80, 64)
-
-
-class Card(NamedTuple):
-    """A headline figure, what stands beside it, and its protocol."""
-
-    title: str
-    value: str
-    remark: str
-    stamp: str
-
-
-class Plot(NamedTuple):
-    """A plot as inline SVG."""
-
-    title: str
-    svg: Markup
-    remark: str = ""
-
-
-class Picture(NamedTuple):
-    """A tile ready for the page; `src` is a data address."""
-
-    column: str
-    src: str
-    alt: str
-    width: int
-    height: int
-
-
-class PageRow(NamedTuple):
-    """A gallery row ready for the page; a column without a picture is None."""
-
-    image_id: str
-    classes: list[LegendEntry]
-    pictures: list[Picture | None]
+SHEET_COLUMNS = (
+    Column("CAM", "seeds/maps/cam", True),
+    Column("ReCAM", "seeds/maps/recam", True),
+    Column("seed", "seeds", True),
+    Column("mask", "masks"),
+)
 
 
 class Gallery(NamedTuple):
-    """Rows of pictures under one heading."""
+    """Rows of pictures under one heading.
 
+    Attributes:
+        name: its id in the page.
+        title: the heading.
+        remark: which images these are.
+        scored: what the images' scores are of; empty where there is no truth.
+        columns: titles of the layers that some row has.
+        first: the one that is shown at first; empty where there is none.
+        rows: the rows.
+        index_json: see `index_json`.
+        lines: see `picture_lines`.
+    """
+
+    name: str
     title: str
     remark: str
+    scored: str
     columns: list[str]
+    first: str
     rows: list[PageRow]
+    index_json: Markup
+    lines: list[Markup]
 
 
 class Time(NamedTuple):
@@ -92,8 +96,10 @@ def write_report(
     description: DataDescription,
     train_ids: Sequence[str],
     val_ids: Sequence[str],
+    score_ids: Sequence[str] | None = None,
     predict: Predict | None = None,
-    num_images: int = 12,
+    num_images: int = 96,
+    side: int = 320,
 ) -> Path:
     """Write `report/index.html` of a run from whatever the run has left, and its main figures as pictures.
 
@@ -105,8 +111,10 @@ def write_report(
         description: the data set of the run.
         train_ids: images the seeds and masks were made of.
         val_ids: images the segmenter was scored on.
+        score_ids: training images whose masks are scored; default: all with truth.
         predict: the segmenter, (H, W, 3) uint8 image to (H, W) uint8 labels; default: no predictions are made.
-        num_images: rows of each gallery.
+        num_images: images in each gallery; with `side` it decides how large the page is.
+        side: the longer side of their pictures, pixels.
 
     Returns:
         Path of the page.
@@ -115,52 +123,58 @@ def write_report(
     report = run_folder / "report"
     report.mkdir(parents=True, exist_ok=True)
     files = RunFiles(run_folder)
-    results, protocols = files.results(), files.protocols()
-    groups = result_groups(results, protocols)
-
+    results, protocols, curves = files.results(), files.protocols(), files.seed_curves()
     classes_of = partial(present_classes, files, description)
-    choose = partial(choose_images, classes_of=classes_of, num_classes=description.num_classes)
-    made = files.ids("seeds", "masks")
-    chosen = choose([i for i in train_ids if i in made] or train_ids, num_images=num_images)
-    train = train_rows(files, description, chosen, predict)
-    predicted = files.ids("segmenter/predictions")
-    has_val = bool(predicted) or predict is not None
-    shown = choose([i for i in val_ids if i in predicted] or val_ids, num_images=num_images) if has_val else []
-    val = val_rows(files, description, shown, predict)
+    choose: Choose = partial(choose_images, classes_of=classes_of, num_classes=description.num_classes)
 
-    legend = class_legend(description.classes)
-    unseen = "" if {*train_ids} & {*val_ids} else "None of them is a training image."
-    galleries = [
-        gallery_of(
-            "Training images, from label to mask", "Colours stand for classes, in maps and masks.", train, legend
-        ),
-        gallery_of("Validation images", unseen, val, legend),
-    ]
-    curves = files.seed_curves()
+    made, predicted = files.ids("seeds", "masks"), files.ids("segmenter/predictions")
+    masks = score_images(files, description, "masks", train_ids if score_ids is None else score_ids)
+    predictions = score_images(files, description, "segmenter/predictions", val_ids)
+    make = partial(_gallery, files, description, choose, predict=predict, num_images=num_images, side=side)
+    train = make("train", [i for i in train_ids if i in made] or train_ids, train_columns(files), masks)
+    shown = [i for i in val_ids if i in predicted] or (val_ids if predict is not None else [])
+    val = make("val", shown, val_columns(files), predictions)
+
+    audit = files.audit()
     page = environment().get_template("report.html.j2")
     text = page.render(
         run=run_folder.resolve().name,
         data=description.name,
         counts=f"{len(train_ids)} training and {len(val_ids)} validation images",
         version=__version__,
-        cards=_cards(results, protocols),
-        groups=[group for group in groups if group.title != "time"],
+        prefix=PREFIX,
+        chain=_middle(train.rows, masks.miou),
+        cards=cards(results, protocols, description.classes),
+        references=references(results, protocols, description.classes),
+        groups=[group for group in result_groups(results, protocols) if group.title != "time"],
         void_note=void_note(protocols),
-        plots=_plots(files, results, protocols, curves),
-        legend=legend,
-        galleries=[gallery for gallery in galleries if gallery.rows],
+        plots=figure_plots(files, results, protocols),
+        confusions=confusion_plots(
+            {"Pseudo-masks, train": masks.confusion, "Segmenter, val": predictions.confusion},
+            ["background", *description.classes],
+            protocols,
+        ),
+        trainings=training_plots(files),
+        sweep=list(sweep_figures(files)),
+        galleries=[gallery for gallery in (train, val) if gallery.rows],
+        audit=audit and audit_tables(audit["summary"], audit["classes"]) | {"worst": audit["worst"]},
         times=_times(results),
+        repeat=_repeat(run_folder),
+        command=files.environment().get("command", ""),
+        facts=environment_facts(files.environment()),
         config=files.config(),
         licence=licence_of(description),
         notes=list(dict.fromkeys(files.notes)),
     )
-    _write_sheet(report / "gallery.png", train, choose(chosen, num_images=SHEET_ROWS))
+    sheet = choose([row.image_id for row in train.rows], num_images=SHEET_ROWS)
+    _write_sheet(report / "gallery.png", files, description, sheet, predict)
     if curves:
-        figure = threshold_curves(
-            curves, chosen=_threshold(protocols, "seeds/miou"), oracle=_best(next(iter(curves.values())))
+        chosen = chosen_threshold(protocols, "seeds/miou")
+        write_png(
+            report / "threshold_curve.png", threshold_curves(curves, chosen=chosen, oracle=best_threshold(curves))
         )
-        write_png(report / "threshold_curve.png", figure)
     _write(report / "index.html", text.encode("utf-8"))
+    log.info("report: %.1f MB", (report / "index.html").stat().st_size / 1e6)
     return report / "index.html"
 
 
@@ -170,106 +184,79 @@ def environment() -> Environment:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _cards(results: dict[str, float], protocols: dict[str, dict[str, object]]) -> list[Card]:
-    """Headline figures, as far as they exist."""
-    share = twin_share(results)
-    twin = results.get("segmenter/supervised_val_miou")
-    coverage = results.get("masks/coverage")
-    remarks = {
-        "seeds/miou": [_beside("oracle", results.get("seeds/oracle_miou"))],
-        "masks/miou": [
-            _beside("oracle", results.get("masks/oracle_miou")),
-            "" if coverage is None else f"covers {format_value('masks/coverage', coverage)}",
-        ],
-        "segmenter/val_miou": ["" if share is None else f"{share:.0f} % of its twin trained on truth ({twin:.1f})"],
-        "classifier/val_map": [],
-    }
-    titles = {
-        "seeds/miou": "Seeds, mIoU",
-        "masks/miou": "Pseudo-masks, mIoU",
-        "segmenter/val_miou": "Segmenter, val mIoU",
-        "classifier/val_map": "Classifier, val mAP",
-    }
-    return [
-        Card(
-            titles[key],
-            format_value(key, results[key]),
-            " · ".join(filter(None, remarks[key])),
-            stamp(protocols.get(key, {})),
-        )
-        for key in titles
-        if key in results
-    ]
-
-
-def _beside(name: str, value: float | None) -> str:
-    return "" if value is None else f"{name} {value:.1f}"
-
-
-def _plots(
-    files: RunFiles, results: dict[str, float], protocols: dict[str, dict[str, object]], curves: dict[str, Curve]
-) -> list[Plot]:
-    plots = []
-    keys = ("seeds/miou", "masks/miou", "segmenter/val_miou")
-    if any(key in results for key in keys):
-        steps = ", ".join(f"{name_figure(key)[1]} {results[key]:.1f}" for key in keys if key in results)
-        svg = inline_svg(chain_bars(results), name="chain", alt=f"Bar chart of mIoU in percent: {steps}")
-        plots.append(
-            Plot(
-                "Along the chain", Markup(svg), "Ticks: what the best threshold, or training on the truth, would give."
-            )
-        )
-    mask_curve = files.mask_curve()
-    for name, title, shown in (
-        ("seed", "Seeds over the background threshold", curves),
-        ("mask", "Pseudo-masks over the background threshold", {"mask": mask_curve} if mask_curve else {}),
-    ):
-        if not shown:
-            continue
-        key = f"{name}s/miou"
-        chosen, oracle = _threshold(protocols, key), _best(next(iter(shown.values())))
-        alt = f"Line chart of mIoU over the background threshold; best threshold {oracle:.2f}"
-        figure = threshold_curves(shown, chosen=chosen, oracle=oracle)
-        plots.append(Plot(title, Markup(inline_svg(figure, name=name, alt=alt))))
-    tables = files.iou_tables()
-    if tables:
-        alt = f"Bar chart of IoU per class for {'; '.join(tables)}"
-        plots.append(Plot("IoU per class", Markup(inline_svg(iou_bars(tables), name="iou", alt=alt))))
-    return plots
-
-
-def _threshold(protocols: dict[str, dict[str, object]], key: str) -> float | None:
-    value = protocols.get(key, {}).get("threshold")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _best(curve: Curve) -> float:
-    return max(zip(curve.miou, curve.thresholds, strict=True), key=lambda point: point[0])[1]
-
-
-def gallery_of(title: str, remark: str, rows: list[GalleryRow], legend: list[LegendEntry]) -> Gallery:
-    """Rows made ready for a page."""
-    columns = columns_of(rows)
+def _gallery(
+    files: RunFiles,
+    description: DataDescription,
+    choose: Choose,
+    name: str,
+    ids: Sequence[str],
+    columns: Sequence[Column],
+    scored: ScoredImages,
+    *,
+    predict: Predict | None,
+    num_images: int,
+    side: int,
+) -> Gallery:
+    """A gallery of some of `ids`, ready for the page."""
+    chosen = choose(ids, num_images=num_images, scores=scored.miou)
+    drawn = gallery_rows(files, description, chosen, columns, predict=predict, side=side)
+    rows = [page_row(row, description.classes) for row in drawn]
+    filled = {picture.column for row in rows for picture in row.layers}
+    titles = [t for t in dict.fromkeys([*(c.title for c in columns), "prediction", "truth"]) if t in filled]
+    what = {"train": "mask", "val": "prediction"}[name]
+    first = [title for title in titles if title.startswith(what)] or titles[-1:] or [""]
     return Gallery(
-        *(title, remark, columns),
-        [
-            PageRow(
-                row.image_id,
-                [legend[index] for index in row.classes],
-                [_picture(column, row.tiles[column]) if column in row.tiles else None for column in columns],
-            )
-            for row in rows
-        ],
+        name,
+        {"train": "Training images, from label to mask", "val": "Validation images"}[name],
+        _which(len(rows), len(ids), what, is_scored=bool(scored.miou)),
+        what if any(row.image_id in scored.miou for row in rows) else "",
+        titles,
+        first[0],
+        rows,
+        index_json(rows, scored.miou, class_legend(description.classes)),
+        list(picture_lines(rows)),
     )
 
 
-def _picture(column: str, tile: Tile) -> Picture:
-    image = Image.fromarray(tile.picture)
-    image.thumbnail((MAX_TILE_SIDE, MAX_TILE_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=88, subsampling=0, optimize=True)
-    address = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Picture(column, address, tile.alt, *image.size)
+def _which(shown: int, total: int, what: str, *, is_scored: bool) -> str:
+    if shown == total:
+        return f"All {total} images."
+    third = shown // 3
+    extremes = f"the {third} whose {what}s score worst, the {third} best, others " if is_scored and third else ""
+    return f"{shown} of {total} images: {extremes}evenly spaced. report.num_images shows more."
+
+
+def _middle(rows: Sequence[PageRow], scores: dict[str, float]) -> tuple[PageRow, str] | None:
+    """An image that is neither good nor bad, of several classes if there is one, and words for it."""
+    telling = [row for row in rows if len(row.classes) > 1]
+    ranked = sorted((row for row in telling or rows if row.image_id in scores), key=lambda row: scores[row.image_id])
+    if not ranked:
+        return (rows[len(rows) // 2], "a training image") if rows else None
+    row = ranked[len(ranked) // 2]
+    which = "the images of several classes below" if telling else "the images below"
+    return row, f"of {which}, the one whose mask scores in the middle (mIoU {scores[row.image_id]:.1f})"
+
+
+def _repeat(run_folder: Path) -> str:
+    """The option that repeats the run, as it is typed; Hydra wants commas and spaces in quotes of its own."""
+    path = _from_here(run_folder)
+    return f"reproduce={path}" if re.fullmatch(r"[\w./+-]+", path) else shlex.quote(f"reproduce='{path}'")
+
+
+def _from_here(path: Path) -> str:
+    """A path as it is typed in the folder that the page was made in."""
+    path, here = path.absolute(), Path.cwd()
+    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
+
+
+def audit_tables(summary: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures of all masks, and of each class, as text; columns without any value are left out."""
+    columns = [name for name in classes[0] if any(row.get(name) is not None for row in classes)] if classes else []
+    return {
+        "summary": [(name.replace("_", " "), value) for name, value in summary.items()],
+        "columns": [name.replace("_", " ") for name in columns],
+        "classes": [["" if row.get(name) is None else row[name] for name in columns] for row in classes],
+    }
 
 
 def _times(results: dict[str, float]) -> list[Time]:
@@ -286,25 +273,36 @@ def licence_of(description: DataDescription) -> str:
     found = next((name for name in ("LICENSE", "LICENCE", "LICENSE.txt") if (description.root / name).is_file()), None)
     if found is None:
         return ""
-    return f"Pictures made from {description.name} carry its licence: see {description.root / found}"
+    return f"Pictures made from {description.name} carry its licence: see {_from_here(description.root / found)}"
 
 
-def _write_sheet(path: Path, rows: list[GalleryRow], ids: Sequence[str]) -> None:
-    """Write a contact sheet of the rows `ids` as palette PNG, at the largest size that `SHEET_BYTES` allow."""
-    chosen = [row for row in rows if row.image_id in ids]
-    columns = columns_of(chosen)
-    if len(columns) < 2:
+def _write_sheet(
+    path: Path, files: RunFiles, description: DataDescription, ids: Sequence[str], predict: Predict | None
+) -> None:
+    """Write a contact sheet of some images as palette PNG, at the largest size that `SHEET_BYTES` allow."""
+    rows = [*gallery_rows(files, description, ids, SHEET_COLUMNS, predict=predict)]
+    titles = [column.title for column in SHEET_COLUMNS] + ["prediction", "truth"]
+    columns = [title for title in titles if any(title in row.layers for row in rows)]
+    if not columns:
         return
-    cells: list[list[RGB | None]] = [[r.tiles[c].picture if c in r.tiles else None for c in columns] for r in chosen]
-    sample = contact_sheet(cells, columns, cell=SHEET_CELLS[-1] // 2)  # enough to choose colours from, and quick
+    cells = [[row.photograph, *(_drawn(row, column) for column in columns)] for row in rows]
+    titles = ["image", *columns]
+    sample = contact_sheet(cells, titles, cell=SHEET_CELLS[-1] // 2)  # enough to choose colours from, and quick
     palette = sample.quantize(256, kmeans=1)
     for cell in SHEET_CELLS:
-        sheet = contact_sheet(cells, columns, cell=cell).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+        sheet = contact_sheet(cells, titles, cell=cell).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
         buffer = io.BytesIO()
         sheet.save(buffer, format="PNG", optimize=True)
         if buffer.tell() <= SHEET_BYTES:
             break
     _write(path, buffer.getvalue())
+
+
+def _drawn(row: GalleryRow, column: str) -> RGB | None:
+    layer = row.layers.get(column)
+    if layer is None:
+        return None
+    return over(paled(row.photograph) if layer.is_map else greyed(row.photograph, layer.picture), layer.picture)
 
 
 def write_png(path: Path, figure: Figure) -> None:

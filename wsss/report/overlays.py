@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from wsss.data import VOID, palette
 
 RGB = NDArray[np.uint8]
+RGBA = NDArray[np.uint8]
 VOID_COLOR = (224, 224, 224)
 HATCH_COLOR = (255, 255, 255)
 HATCH_PERIOD = 6
@@ -75,18 +76,35 @@ def class_heatmap_overlay(
     Raises:
         ValueError: if the shapes disagree.
     """
+    _check(image, maps.shape[1:], alpha)
+    return over(paled(image), class_heatmap_layer(maps, classes, alpha=alpha))
+
+
+def class_heatmap_layer(
+    maps: NDArray[np.floating], classes: Sequence[int] | NDArray[np.integer], *, alpha: float = 0.85
+) -> RGBA:
+    """The colours of `class_heatmap_overlay` by themselves, to lie over a photograph of any size.
+
+    Args:
+        maps: (K, h, w), values in [0, 1]; K may be 0.
+        classes: K zero-based class ids.
+        alpha: opacity where a map is 1.
+
+    Returns:
+        (h, w, 4) uint8, opacity last.
+
+    Raises:
+        ValueError: if the shapes disagree.
+    """
     if maps.ndim != 3 or len(maps) != len(classes):
         raise ValueError(f"expected maps (K, H, W) for K = {len(classes)} classes, got {maps.shape}")
-    _check(image, maps.shape[1:], alpha)
-    grey = image.mean(axis=-1, keepdims=True)  # (H, W, 1)
-    base = np.repeat(90 + 0.6 * grey, 3, axis=-1)  # (H, W, 3)
-    if not len(maps):
-        return _to_uint8(base)
-    best = maps.argmax(axis=0)  # (H, W)
-    weight = alpha * np.clip(maps.max(axis=0), 0, 1)[..., None]  # (H, W, 1)
-    # Brighter than the palette, whose darker half is hard to see in a pale wash of colour.
-    colors = np.clip(palette()[np.asarray(classes, np.int64) + 1] * 1.6, 0, 255)[best]  # (H, W, 3)
-    return _to_uint8((1 - weight) * base + weight * colors)
+    layer = np.zeros((*maps.shape[1:], 4), np.uint8)
+    if len(maps):
+        # Brighter than the palette, whose darker half is hard to see in a pale wash of colour.
+        colors = _to_uint8(palette()[np.asarray(classes, np.int64) + 1] * 1.6)  # (K, 3)
+        layer[..., :3] = colors[maps.argmax(axis=0)]
+        layer[..., 3] = _to_uint8(255 * alpha * np.clip(maps.max(axis=0), 0, 1))
+    return layer
 
 
 def with_boxes(image: RGB, boxes: Sequence[Sequence[int]] | NDArray[np.integer], color: Sequence[int]) -> RGB:
@@ -117,17 +135,49 @@ def label_overlay(image: RGB, labels: NDArray[np.uint8], *, alpha: float = 0.6) 
         ValueError: if the shapes disagree.
     """
     _check(image, labels.shape, alpha)
+    layer = label_layer(labels, alpha=alpha)
+    return over(greyed(image, layer), layer)
+
+
+def label_layer(labels: NDArray[np.uint8], *, alpha: float = 0.6) -> RGBA:
+    """The colours of `label_overlay` by themselves: background is clear, outlines are opaque.
+
+    Args:
+        labels: (H, W) uint8, 0 background, 255 void.
+        alpha: opacity inside a region.
+
+    Returns:
+        (H, W, 4) uint8, opacity last.
+    """
     colors = palette()
     colors[VOID] = VOID_COLOR
-    overlay = colors[labels]  # (H, W, 3)
     void = labels == VOID
     rows, columns = np.indices(labels.shape)
-    overlay[void & ((rows + columns) % HATCH_PERIOD == 0)] = HATCH_COLOR
-    weight = np.where(labels > 0, alpha, 0.0)
-    weight[boundaries(labels) & (labels > 0) & ~void] = 1
-    weight = weight[..., None]  # (H, W, 1)
-    base = np.where((labels > 0)[..., None], image.mean(axis=-1, keepdims=True), image)  # (H, W, 3)
-    return _to_uint8((1 - weight) * base + weight * overlay)
+    layer = np.zeros((*labels.shape, 4), np.uint8)
+    layer[..., :3] = colors[labels]
+    layer[void & ((rows + columns) % HATCH_PERIOD == 0), :3] = HATCH_COLOR
+    layer[labels > 0, 3] = round(255 * alpha)
+    layer[boundaries(labels) & (labels > 0) & ~void, 3] = 255
+    return layer
+
+
+def over(image: NDArray[np.floating] | RGB, layer: RGBA) -> RGB:
+    """Lay a picture with opacity (h, w, 4), resized if need be, over an opaque one (H, W, 3)."""
+    height, width = image.shape[:2]
+    if layer.shape[:2] != (height, width):
+        layer = np.asarray(Image.fromarray(layer).resize((width, height), Image.Resampling.BILINEAR))
+    weight = layer[..., 3:] / 255  # (H, W, 1)
+    return _to_uint8((1 - weight) * image + weight * layer[..., :3])
+
+
+def greyed(image: RGB, layer: RGBA) -> NDArray[np.floating]:
+    """A photograph (H, W, 3) without its colours where a layer of its size has some."""
+    return np.where(layer[..., 3:] > 0, image.mean(axis=-1, keepdims=True), image)
+
+
+def paled(image: RGB) -> NDArray[np.floating]:
+    """A photograph (H, W, 3) in light greys, on which pale colours are seen."""
+    return np.repeat(90 + 0.6 * image.mean(axis=-1, keepdims=True), 3, axis=-1)
 
 
 def boundaries(labels: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -19,8 +20,9 @@ from wsss.report.tables import kind_name
 
 # Near-black and light grey on paper; `inline_svg` swaps them for the page's own colours, light or dark.
 INK, LINE = "#1a1b1e", "#d3d5da"
-SERIES = ("#3b7dd8", "#2ca089", "#b459b5", "#d1495b", "#8a8f3c", "#6b7aa1", "#a0785a")
+SERIES = ("#3b7dd8", "#2ca089", "#b459b5", "#d1495b", "#8a8f3c", "#6b7aa1", "#a0785a", "#7a52cc", "#4f9fbf", "#c26a9c")
 ORACLE = "#e08a1e"
+DARK = "#1a1b1f"  # on cells, which keep their colour on a dark page: not INK, which `inline_svg` swaps
 
 
 class Curve(NamedTuple):
@@ -28,6 +30,39 @@ class Curve(NamedTuple):
 
     thresholds: Sequence[float]
     miou: Sequence[float]
+
+
+class Training(NamedTuple):
+    """What a training logged: name -> (step, value); `losses` of train, `scores` of val in percent."""
+
+    losses: Mapping[str, Sequence[tuple[float, float]]]
+    scores: Mapping[str, Sequence[tuple[float, float]]]
+
+
+def training_curves(training: Training) -> Figure:
+    """Draw a training's losses, and below them its figures on val, over the steps; a part of nothing is left out."""
+    parts = [(what, curves) for what, curves in (("loss", training.losses), ("val, %", training.scores)) if curves]
+    figure = Figure(figsize=(5.0, 0.6 + 1.5 * max(len(parts), 1)), layout="constrained")
+    color = iter(SERIES * 9)
+    for place, (what, curves) in enumerate(parts):
+        axes = figure.add_subplot(len(parts), 1, place + 1, sharex=figure.axes[0] if figure.axes else None)
+        style_axes(axes)
+        for name, points in curves.items():
+            axes.plot(
+                *zip(*points, strict=True),
+                color=next(color),
+                linewidth=1.6,
+                label=name,
+                marker="." if len(points) < 12 else "",
+            )
+        axes.set_ylabel(what)
+        _from_zero(axes)
+        if place < len(parts) - 1:
+            axes.tick_params(labelbottom=False)
+        else:
+            axes.set_xlabel("step")
+    legend_outside(figure, "outside lower left")
+    return figure
 
 
 def threshold_curves(
@@ -55,8 +90,7 @@ def threshold_curves(
         _mark_points(axes, next(iter(curves.values())), chosen, oracle)
     axes.set_xlabel("background threshold")
     axes.set_ylabel("mIoU, %")
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0.02, y=0.08)
+    _from_zero(axes)
     legend_outside(figure, "outside lower left")
     return figure
 
@@ -183,7 +217,7 @@ def confusion_heatmap(confusion: NDArray[np.integer], labels: Sequence[str], *, 
             ha="center",
             va="center",
             fontsize=font,
-            color="white" if share > 40 else INK,
+            color="white" if share > 40 else DARK,
         )
     axes.set_xticks(range(columns), [*labels, "void"][:columns], rotation=90, fontsize=max(font, 6), parse_math=False)
     axes.set_yticks(range(rows), labels, fontsize=max(font, 6), parse_math=False)
@@ -243,10 +277,20 @@ def _mark_points(axes: Axes, curve: Curve, chosen: float | None, oracle: float |
         axes.axvline(threshold, color=color, linewidth=0.8, linestyle=":", zorder=1)
 
 
+def _from_zero(axes: Axes) -> None:
+    """Let the y axis begin at 0, and end above what is drawn."""
+    axes.margins(x=0.02)
+    axes.set_ylim(0, 1.1 * float(max(axes.dataLim.y1, 1e-9)))
+
+
 def plain_axes(width: float, height: float) -> tuple[Figure, Axes]:
     """Make a figure of so many inches with one plain axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
+    return figure, style_axes(figure.add_subplot())
+
+
+def style_axes(axes: Axes) -> Axes:
+    """Make axes plain: a grid in grey, no frame."""
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(LINE)
     axes.grid(color=LINE, linewidth=0.6)
@@ -255,14 +299,18 @@ def plain_axes(width: float, height: float) -> tuple[Figure, Axes]:
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set_color(INK)
         label.set_fontsize(9)
-    return figure, axes
+    return axes
 
 
 def legend_outside(
     figure: Figure, location: Literal["outside upper left", "outside lower left"], *, title: str | None = None
 ) -> None:
     """Put the legend where it hides nothing."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    handles: list[Artist] = []
+    labels: list[str] = []
+    for axes in figure.axes:
+        drawn = axes.get_legend_handles_labels()
+        handles, labels = handles + drawn[0], labels + drawn[1]
     if not handles:
         return
     legend = figure.legend(

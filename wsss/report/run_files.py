@@ -5,14 +5,14 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsss.data import read_mask
 from wsss.reading import read_figures, read_json
-from wsss.report.plots import Curve
+from wsss.report.plots import Curve, Training
 from wsss.seeds import Seeds, load_seeds
 
 T = TypeVar("T")
@@ -60,17 +60,50 @@ class RunFiles:
         tables = {names[step]: self._read(f"{step}/iou.csv", _read_iou) for step in names}
         return {name: table for name, table in tables.items() if table}
 
+    def trainings(self) -> dict[str, Training]:
+        """What each training step logged, in the order of the steps; of one that was interrupted, all its parts."""
+        found = {}
+        for step in sorted(self.folders("."), key=lambda name: (not name.startswith(("classifier", "recam")), name)):
+            parts = sorted((self.folder / step / "metrics").glob("version_*"), key=lambda path: (len(path.name), path))
+            logged: dict[str, dict[float, float]] = {}
+            for part in parts:
+                table = self._read(str((part / "metrics.csv").relative_to(self.folder)), _read_log) or {}
+                for name, points in table.items():
+                    logged.setdefault(name, {}).update(points)
+            if logged:
+                found[step] = _training(logged)
+        return found
+
+    def environment(self) -> dict[str, Any]:
+        """What the newest step was run with, and by which command."""
+        return self._read("environment.json", read_json) or {}
+
+    def audit(self) -> dict[str, Any]:
+        """What an audit of the masks found."""
+        return self._read("audit/audit.json", _read_audit) or {}
+
+    def sweep_pictures(self) -> list[Path]:
+        """Pictures of the sweep that the run is of, the heat map first."""
+        sweep = self.folder.parent
+        if not (sweep / "sweep.json").is_file():
+            return []
+        return [*sweep.glob("heat_map.png"), *sorted(sweep.glob("over_*.png"))]
+
     def config(self) -> str:
         """The resolved config as it was written."""
         return self._read("config.yaml", Path.read_text) or ""
 
-    def seeds(self, image_id: str, kind: str | None = None) -> Seeds | None:
-        """Maps of one image: of one kind, or the default seed."""
-        return self._read(f"seeds/{image_id}.npz" if kind is None else f"seeds/maps/{kind}/{image_id}.npz", load_seeds)
+    def seeds(self, folder: str, image_id: str) -> Seeds | None:
+        """Maps of one image, from `seeds`, `seeds/maps/<kind>` or `refined`."""
+        return self._read(f"{folder}/{image_id}.npz", load_seeds)
 
     def labels(self, folder: str, image_id: str) -> NDArray[np.uint8] | None:
         """A label map of one image, from `masks` or `segmenter/predictions`."""
         return self._read(f"{folder}/{image_id}.png", read_mask)
+
+    def folders(self, name: str) -> list[str]:
+        """Names of the folders in one of the run's."""
+        return sorted(path.name for path in (self.folder / name).glob("*") if path.is_dir())
 
     def ids(self, *folders: str) -> set[str]:
         """Ids of the images that have a file in any of the folders."""
@@ -97,6 +130,11 @@ class RunFiles:
             return None
 
 
+def _read_audit(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    return {"summary": dict(found["summary"]), "classes": list(found["classes"]), "worst": list(found["worst"])}
+
+
 def _read_table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -110,6 +148,28 @@ def _read_table(path: Path) -> list[dict[str, str]]:
 def _read_iou(path: Path) -> dict[str, float]:
     with path.open(newline="", encoding="utf-8") as file:
         return {row["label"]: float(row["iou"] or math.nan) for row in csv.DictReader(file)}
+
+
+def _read_log(path: Path) -> dict[str, dict[float, float]]:
+    """Name -> training step -> value, of Lightning's table, which leaves cells empty."""
+    logged: dict[str, dict[float, float]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                if "/" in name and value:
+                    logged.setdefault(name, {})[float(row["step"])] = float(value)
+    return logged
+
+
+def _training(logged: dict[str, dict[float, float]]) -> Training:
+    """Losses and the figures of val, the latter in percent."""
+    curves = {name: sorted(points.items()) for name, points in logged.items()}
+    losses = {name.removeprefix("train/"): curve for name, curve in curves.items() if name.startswith("train/")}
+    scores = {}
+    for name, unit in (("val/map", 100), ("val/miou", 1)):
+        if name in curves:
+            scores[name] = [(step, unit * value) for step, value in curves[name]]
+    return Training(losses, scores)
 
 
 def _curve(rows: list[dict[str, str]]) -> Curve:

@@ -9,7 +9,9 @@ from markupsafe import Markup
 
 from wsss import __version__
 from wsss.report.comparison import Comparison, SweptRun, option_text
-from wsss.report.html import Card, Plot, environment, write_png
+from wsss.report.headline import Card
+from wsss.report.html import environment, write_png
+from wsss.report.page_plots import Plot
 from wsss.report.plots import inline_svg
 from wsss.report.sweep_plots import SweepPicture, sweep_pictures
 from wsss.report.sweep_tables import (

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from wsss.metrics.statistics import Spread
 from wsss.report.comparison import Comparison, is_numeric, option_text, same, swept_options
-from wsss.report.plots import INK, LINE, ORACLE, SERIES, legend_outside, plain_axes
+from wsss.report.plots import DARK, INK, LINE, ORACLE, SERIES, legend_outside, plain_axes
 from wsss.report.tables import format_value, title_of
 
 MAX_VALUES = 12  # of an option, for a heat map, lines or dots; more are a cloud of points
-DARK = "#1a1b1f"  # on cells, which keep their colour on a dark page: not INK, which `inline_svg` swaps
 OPTION_NAMES = {"recam.sce_weight": "λ (recam.sce_weight)", "cam.stages": "stages (cam.stages)"}
 
 

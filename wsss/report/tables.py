@@ -163,8 +163,9 @@ def title_of(key: str) -> str:
 
 
 def kind_name(kind: str) -> str:
-    """How a kind of map is written in its paper."""
-    return KIND_NAMES.get(kind, kind)
+    """How a kind of map is written in its paper; `layer_cam_stage3` is LayerCAM, stage 3."""
+    name, _, stage = kind.partition("_stage")
+    return f"{KIND_NAMES.get(name, name)}, stage {stage}" if stage else KIND_NAMES.get(kind, kind)
 
 
 def format_value(key: str, value: float) -> str:
