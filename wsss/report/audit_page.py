@@ -38,7 +38,7 @@ def write_audit_page(
     """
     legend = class_legend(description.classes)
     files = RunFiles(run_folder)
-    drawn = gallery_rows(files, description, list(worst), train_columns(files, masks=str(masks.resolve())))
+    drawn = gallery_rows(files, description, list(worst), train_columns(files, {}, masks=str(masks.resolve())))
     rows = [page_row(row, description.classes) for row in drawn]
     text = (
         environment()

@@ -103,10 +103,15 @@ class Column(NamedTuple):
     is_map: bool = False
 
 
-def train_columns(files: RunFiles, *, masks: str = "masks") -> list[Column]:
-    """What the run has of train images, along the chain: kinds of map, stage by stage, seeds, walk, masks, rounds."""
+def train_columns(files: RunFiles, made: Mapping[str, object], *, masks: str = "masks") -> list[Column]:
+    """What the run has of train images, along the chain: kinds of map, stage by stage, seeds, walk, masks, rounds.
+
+    Args:
+        files: the run.
+        made: protocol of its masks; may be empty.
+        masks: folder of the masks.
+    """
     kinds = sorted(files.folders("seeds/maps"), key=_rank)
-    made = files.protocols().get("masks/threshold", {})
     refined = str(made.get("refined", "")).partition(",")[0]
     method = {"crf": "CRF"}.get(str(made.get("method")), made.get("method"))
     rounds = [name for name in files.folders(".") if name.startswith("relabel_round")]

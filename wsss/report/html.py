@@ -131,11 +131,16 @@ def write_report(
     masks = score_images(files, description, "masks", train_ids if score_ids is None else score_ids)
     predictions = score_images(files, description, "segmenter/predictions", val_ids)
     make = partial(_gallery, files, description, choose, predict=predict, num_images=num_images, side=side)
-    train = make("train", [i for i in train_ids if i in made] or train_ids, train_columns(files), masks)
+    train = make(
+        "train",
+        [i for i in train_ids if i in made] or train_ids,
+        train_columns(files, protocols.get("masks/threshold", {})),
+        masks,
+    )
     shown = [i for i in val_ids if i in predicted] or (val_ids if predict is not None else [])
     val = make("val", shown, val_columns(files), predictions)
 
-    audit = files.audit()
+    audit, environment_record = files.audit(), files.environment()
     page = environment().get_template("report.html.j2")
     text = page.render(
         run=run_folder.resolve().name,
@@ -160,8 +165,8 @@ def write_report(
         audit=audit and audit_tables(audit["summary"], audit["classes"]) | {"worst": audit["worst"]},
         times=_times(results),
         repeat=_repeat(run_folder),
-        command=files.environment().get("command", ""),
-        facts=environment_facts(files.environment()),
+        command=environment_record.get("command", ""),
+        facts=environment_facts(environment_record),
         config=files.config(),
         licence=licence_of(description),
         notes=list(dict.fromkeys(files.notes)),

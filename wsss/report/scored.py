@@ -40,8 +40,12 @@ def score_images(files: RunFiles, description: DataDescription, folder: str, ids
             files.note(f"score of {folder}/{image_id}.png ({error})")
             return None
 
-    # Threads: decoding and counting leave the interpreter free.
-    counts = Parallel(-1, prefer="threads")(delayed(count)(image_id) for image_id in ids)
-    found = {i: c for i, c in zip(ids, counts, strict=True) if c is not None and c.any()}
-    pooled = np.sum([*found.values()], axis=0) if found else np.zeros((num_labels, num_labels + 1), np.int64)
-    return ScoredImages({i: 100 * float(iou(c).mean) for i, c in found.items()}, pooled)
+    # Threads: decoding and counting leave the interpreter free. Counts of many classes are large: none is kept.
+    parallel = Parallel(-1, prefer="threads", return_as="generator")
+    miou: dict[str, float] = {}
+    pooled = np.zeros((num_labels, num_labels + 1), np.int64)
+    for image_id, counts in zip(ids, parallel(delayed(count)(image_id) for image_id in ids), strict=True):
+        if counts is not None and counts.any():
+            pooled += counts
+            miou[image_id] = 100 * float(iou(counts).mean)
+    return ScoredImages(miou, pooled)
