@@ -12,6 +12,7 @@ from PIL import Image
 from tests.pipeline.conftest import compose_config
 from tests.segmenters import save_small_segmenter
 from wsss.pipeline.run import Run
+from wsss.pipeline.run_lock import sole_start
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = (
@@ -103,6 +104,14 @@ def test_a_step_before_its_input_names_the_script_to_run(tmp_path: Path) -> None
     assert_one_line_error(result, "make_seeds.py run=smoke")
 
 
+def test_a_second_start_in_a_run_is_refused_and_a_look_at_it_is_not(tmp_path: Path) -> None:
+    options = ["experiment=smoke", "backbone.weights=none", f"outputs={tmp_path}", "run=taken"]
+    with sole_start(tmp_path / "taken"):
+        assert_one_line_error(call("train_cls", *options), f"process {os.getpid()} on", "choose another run=<name>")
+        result = call("validate_data", *options, "limit_images=4")
+    assert result.returncode == 0, result.stderr
+
+
 def test_an_unknown_option_shows_no_traceback(tmp_path: Path) -> None:
     result = call("train_cls", "classifier.epoch=3", f"outputs={tmp_path}")
     assert result.returncode != 0
@@ -144,7 +153,7 @@ def test_a_report_is_written_of_a_folder_alone(tmp_path: Path) -> None:
 
 def test_hydras_own_errors_are_one_line_too(tmp_path: Path) -> None:
     outputs = f"outputs={tmp_path}"
-    assert_one_line_error(call("make_seeds", "cam=gradcam", outputs), "cam/gradcam", "grad_cam_pp", "--help")
+    assert_one_line_error(call("make_seeds", "cam=gradcam", outputs), "cam=gradcam", "did you mean grad_cam?", "grad_cam_pp", "--help")
     assert_one_line_error(call("make_seeds", "cam.stagez=[stage5]", outputs), "stagez")
     assert_one_line_error(call("make_seeds", "recam.augment.crop=64", outputs), "a group that is null")
     assert_one_line_error(call("plan", "experiment=smoke", "reproduce=x", outputs), "plan.py plans the options given")
