@@ -153,7 +153,7 @@ def test_a_report_is_written_of_a_folder_alone(tmp_path: Path) -> None:
 
 def test_hydras_own_errors_are_one_line_too(tmp_path: Path) -> None:
     outputs = f"outputs={tmp_path}"
-    assert_one_line_error(call("make_seeds", "cam=gradcam", outputs), "cam=gradcam", "grad_cam_pp", "did you mean grad_cam?")
+    assert_one_line_error(call("make_seeds", "cam=gradcam", outputs), "cam=gradcam", "grad_cam_pp", "mean grad_cam?")
     assert_one_line_error(call("make_seeds", "cam.stagez=[stage5]", outputs), "stagez")
     assert_one_line_error(call("make_seeds", "recam.augment.crop=64", outputs), "a group that is null")
     assert_one_line_error(call("plan", "experiment=smoke", "reproduce=x", outputs), "plan.py plans the options given")
