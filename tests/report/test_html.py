@@ -185,18 +185,18 @@ def test_the_page_says_how_to_repeat_the_run(run: FakeRun, monkeypatch: pytest.M
     text = report(run, num_images=1).text
     for part in (
         """run_pipeline.py 'reproduce='"'"'my <run>'"'"''""",
-        *("train_seg.py run=x", "commit abcdef012345, changed since", "2 threads, precision bf16", "GPU none"),
+        *("train_seg.py run=x", "commit abcdef012345, changed since", "threads 2, precision bf16", "GPU none"),
     ):
         assert part in text
 
 
 def test_an_audit_and_the_pictures_of_the_sweep_are_shown(run: FakeRun) -> None:
-    audit = {"summary": {"erased": 2}, "classes": [{"class": "bird", "iou": None, "over": 3.5}], "worst": ["im_4"]}
     (run.folder / "audit").mkdir()
-    (run.folder / "audit" / "audit.json").write_text(json.dumps(audit))
+    (run.folder / "audit" / "audit.json").write_text(json.dumps({"summary": {"erased": 2}, "worst": ["im_4"]}))
+    (run.folder / "audit" / "classes.csv").write_text("class,over,iou\nbird,3.5,\n")
     page = report(run, num_images=1)
     assert "erased 2" in page.text
-    assert "class over" in page.text  # a column without values is left out
+    assert "class over bird 3.5" in page.text  # a column without values is left out
     assert "To look at first: im_4" in page.text
     assert "The sweep of this run" not in page.text
     (run.folder.parent / "sweep.json").write_text("{}")

@@ -52,6 +52,14 @@ def test_losses_and_figures_of_a_training_have_axes_of_their_own() -> None:
     assert len(training_curves(Training({}, {"val/miou": [(4, 50.0)]})).axes) == 1
 
 
+@pytest.mark.parametrize("lost", [math.nan, math.inf])
+def test_a_training_that_diverged_is_drawn_too(lost: float) -> None:
+    for points in ([(0, 0.7), (9, lost)], [(9, lost)]):
+        figure = training_curves(Training({"bce": points}, {}))
+        FigureCanvasAgg(figure).draw()
+        assert math.isfinite(figure.axes[0].get_ylim()[1])
+
+
 def test_absent_labels_have_no_bar() -> None:
     figure = iou_bars({"seeds": {"bird": 50.0, "cow": math.nan}, "masks": {"bird": 60.0, "cow": 40.0}})
     widths = [[bar.get_width() for bar in bars] for bars in figure.axes[0].containers if isinstance(bars, BarContainer)]

@@ -91,7 +91,7 @@ def environment_facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         "data": f"{data.get('name', '')}, {data.get('images', '')} images, SHA-256 {str(data.get('sha256', ''))[:16]}…",
         "processor": f"{machine.get('cpu', '')}, {machine.get('cores', '')} cores{memory}",
         "GPU": "; ".join(gpus) or "none",
-        "computed with": f"{torch.get('threads', '')} threads, precision {torch.get('precision', '')}",
+        "computed with": f"threads {torch.get('threads', '')}, precision {torch.get('precision', '')}",
         "system": f"{machine.get('system', '')}, Python {record.get('python', '')}",
         "packages": ", ".join(f"{name} {number}" for name, number in packages.items() if name != "wsss"),
     }

@@ -256,11 +256,11 @@ def _from_here(path: Path) -> str:
 
 def audit_tables(summary: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Figures of all masks, and of each class, as text; columns without any value are left out."""
-    columns = [name for name in classes[0] if any(row.get(name) is not None for row in classes)] if classes else []
+    columns = [name for name in classes[0] if any(row[name] not in (None, "") for row in classes)] if classes else []
     return {
         "summary": [(name.replace("_", " "), value) for name, value in summary.items()],
         "columns": [name.replace("_", " ") for name in columns],
-        "classes": [["" if row.get(name) is None else row[name] for name in columns] for row in classes],
+        "classes": [["" if row[name] is None else row[name] for name in columns] for row in classes],
     }
 
 

@@ -33,7 +33,7 @@ class Curve(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What a training logged: name -> (step, value); `losses` of train, `scores` of val in percent."""
+    """What a training logged: name -> (step, value); `losses` and the like of train, `scores` of val in percent."""
 
     losses: Mapping[str, Sequence[tuple[float, float]]]
     scores: Mapping[str, Sequence[tuple[float, float]]]
@@ -41,7 +41,7 @@ class Training(NamedTuple):
 
 def training_curves(training: Training) -> Figure:
     """Draw a training's losses, and below them its figures on val, over the steps; a part of nothing is left out."""
-    parts = [(what, curves) for what, curves in (("loss", training.losses), ("val, %", training.scores)) if curves]
+    parts = [(what, curves) for what, curves in (("train", training.losses), ("val, %", training.scores)) if curves]
     figure = Figure(figsize=(5.0, 0.6 + 1.5 * max(len(parts), 1)), layout="constrained")
     color = iter(SERIES * 9)
     for place, (what, curves) in enumerate(parts):

@@ -79,8 +79,9 @@ class RunFiles:
         return self._read("environment.json", read_json) or {}
 
     def audit(self) -> dict[str, Any]:
-        """What an audit of the masks found."""
-        return self._read("audit/audit.json", _read_audit) or {}
+        """What an audit of the masks found: `summary`, rows of `classes`, `worst` images; empty without one."""
+        found = self._read("audit/audit.json", _read_audit)
+        return found | {"classes": self._read("audit/classes.csv", _read_rows) or []} if found else {}
 
     def sweep_pictures(self) -> list[Path]:
         """Pictures of the sweep that the run is of, the heat map first."""
@@ -132,12 +133,16 @@ class RunFiles:
 
 def _read_audit(path: Path) -> dict[str, Any]:
     found = read_json(path)
-    return {"summary": dict(found["summary"]), "classes": list(found["classes"]), "worst": list(found["worst"])}
+    return {"summary": dict(found["summary"]), "worst": list(found["worst"])}
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _read_rows(path)
     for row in rows:
         if not (math.isfinite(float(row["threshold"])) and math.isfinite(float(row["miou"]))):
             raise ValueError(f"threshold {row['threshold']}, mIoU {row['miou']}")
