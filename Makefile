@@ -63,8 +63,8 @@ bench: $(REFERENCE)
 	$(PY) benchmarks/evaluation.py
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/segmenter.py
-	$(PY) benchmarks/report.py
 	$(PY) benchmarks/page.py
+	$(PY) benchmarks/report.py
 
 bench-gpu: $(STAMP)
 	$(PY) benchmarks/gpu.py
