@@ -13,7 +13,7 @@ from wsss.errors import InputError
 
 # Pillow knows more, EPS among them, which it hands to Ghostscript to be run as the program that it is.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-MOST_PIXELS = 100_000_000  # decoding takes up to ten bytes a pixel, whatever little the file holds
+MOST_PIXELS = 100_000_000  # decoding takes up to 15 bytes a pixel, however little the file holds
 _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101  # EXIF tags
 _ON_ITS_SIDE = (5, 6, 7, 8)  # orientations for which width and height change places
 

@@ -126,6 +126,13 @@ def test_tables_of_names_that_are_none_are_refused(tmp_path: Path, table: str, s
     refused(lambda: describe(path.parent), "labels.csv", says)
 
 
+def test_a_table_of_endless_names_is_not_divided_by_them(tmp_path: Path) -> None:
+    root = texts.right_table(tmp_path).parent
+    (root / "labels.csv").write_text("\n".join(["image,labels", *(f"i{n},name{n}x" for n in range(3000))]))
+    data = describe(root, classes=["cat", "dog"])
+    refused(lambda: read_split(data, "train"), "labels.csv: 3000 different names for 2 classes")
+
+
 def test_a_long_list_with_an_id_twice_is_refused_at_once(tmp_path: Path) -> None:
     root = texts.right_table(tmp_path).parent
     (root / "train.txt").write_text("\n".join([f"i{n}" for n in range(50_000)] + ["i49999"]))

@@ -1,6 +1,5 @@
 """One start at a time works in a run's folder."""
 
-import json
 import logging
 import os
 import shlex
@@ -14,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wsss.errors import InputError
+from wsss.reading import read_json
 from wsss.writing import remove_leftovers, write_json
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def sole_start(folder: Path) -> Iterator[None]:
 
 def _told(holder: Path) -> str:
     try:
-        known = json.loads(holder.read_text())
+        known = read_json(holder)
         return "process {process} on {host}, since {since} ({command}),".format(**known)
     except (OSError, ValueError, LookupError):
         return "another process"
