@@ -13,7 +13,7 @@ from tests.pipeline.conftest import SMALL
 from wsss.models.files import read_model
 from wsss.pipeline.run import Run
 from wsss.pipeline.train_segmenter import mask_lesson, train_segmenter
-from wsss.pipeline.training import watched_by
+from wsss.pipeline.training import WholeCheckpoints, watched_by
 
 # With dropout, a moving average and the colours, sizes and places of the demo's augmentation.
 OPTIONS = (*SMALL, "segmenter=deeplab_v3", "segmenter.epochs=3", "segmenter.augment.crop=64", "logger=none")
@@ -70,3 +70,19 @@ def test_a_training_that_was_killed_after_its_last_epoch_keeps_its_weights(
     assert_equal(before, read_model(step.folder / "model.pt", kinds=("segmenter",)).state_dict)
     assert again.figures == step.figures
     assert step.figures["segmenter/epochs"] < 4
+
+
+def test_the_checkpoint_to_go_on_from_is_an_epochs_last(
+    train: Callable[..., dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+    save = WholeCheckpoints.save_checkpoint
+
+    def record(io: WholeCheckpoints, checkpoint: dict[str, object], path: str | Path, *options: object) -> None:
+        saved.append(Path(path).name)
+        save(io, checkpoint, path)
+
+    monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", record)
+    train("run")
+    assert saved[:2] == ["best.ckpt", "last.ckpt"]  # or a kill between them would leave an ended epoch without its best
+    assert saved.count("last.ckpt") == 3

@@ -362,14 +362,13 @@ def optimizer_options(config: OptimizerConfig) -> Mapping[str, Any]:
 
 def _callbacks(config: Config, checkpoints: Path, best: str | None) -> list[Callback]:
     one_file: dict[str, Any] = {"save_top_k": 1, "enable_version_counter": False}
-    callbacks: list[Callback] = [
-        # Without a monitored figure, "the best one" is the newest: one file, written at the end of each epoch.
-        ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, **one_file),
-        EpochLines(),
-    ]
+    callbacks: list[Callback] = [EpochLines()]
     if best is not None:
         weights: dict[str, Any] = {"monitor": best, "mode": "max", "save_weights_only": True}
         callbacks.append(ModelCheckpoint(checkpoints, "best", **weights, **one_file))
+    # Without a monitored figure, "the best one" is the newest: one file, written at the end of each epoch. After the
+    # other, which would be missing from an epoch that is not trained again.
+    callbacks.append(ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, **one_file))
     return callbacks + _progress_bar(config)
 
 
