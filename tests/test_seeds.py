@@ -54,7 +54,8 @@ def test_an_image_without_classes_is_stored_too(tmp_path: Path) -> None:
 
 def test_the_file_holds_plain_arrays(stored: Path) -> None:
     with np.load(stored, allow_pickle=False) as file:
-        assert {name: file[name].dtype for name in file} == {"maps": np.float16, "classes": np.int64, "size": np.int64}
+        integers = {"classes": np.int64, "size": np.int64, "format": np.int64}
+        assert {name: file[name].dtype for name in file} == {"maps": np.float16, **integers}
 
 
 def test_saving_leaves_no_other_file(stored: Path) -> None:

@@ -15,6 +15,7 @@ from wsss.labels import VOID
 from wsss.photographs import MOST_PIXELS
 from wsss.writing import whole_file
 
+FORMAT = 2  # 1 did not say which it is
 MOST_BYTES = 1 << 29  # of one file's arrays, so that a few packed zeros cannot fill the memory
 _ROUNDING = 1e-3  # of half precision, and to spare
 T = TypeVar("T")
@@ -67,7 +68,7 @@ def load_seeds(path: str | Path) -> Seeds:
     """Read what `save_seeds` wrote.
 
     Raises:
-        InputError: if the file is missing or not a whole seed file.
+        InputError: if the file is missing, not a whole seed file, or of a newer format than this version knows.
     """
 
     def parse(file: Mapping[str, NDArray[Any]]) -> Seeds:
@@ -98,7 +99,7 @@ def load_stage_maps(path: str | Path, scales: Sequence[float], stages: Sequence[
     """Read some of what `save_stage_maps` wrote.
 
     Raises:
-        InputError: if the file is missing, damaged, or has no maps of a scale and stage.
+        InputError: if the file is missing, damaged, of a newer format, or has no maps of a scale and stage.
     """
 
     def parse(file: Mapping[str, NDArray[Any]]) -> StageMaps:
@@ -140,6 +141,13 @@ def _size(file: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
     return height, width
 
 
+def _format(file: Mapping[str, NDArray[Any]]) -> int:
+    number = file.get("format", np.asarray(1)).tolist()
+    if type(number) is not int or number < 1:
+        raise ValueError(f"format {number}")
+    return number
+
+
 def _name(stage: str, scale: float) -> str:
     return f"{stage}_x{float(scale)}"
 
@@ -149,7 +157,8 @@ def _numpy(maps: Array) -> NDArray[np.floating]:
 
 
 def _write(path: str | Path, arrays: Mapping[str, NDArray[Any]], classes: Sequence[int], size: Sequence[int]) -> None:
-    plain = {**arrays, "classes": np.asarray(classes, np.int64), "size": np.asarray(size, np.int64)}
+    numbers = {"classes": classes, "size": size, "format": FORMAT}
+    plain = {**arrays, **{name: np.asarray(value, np.int64) for name, value in numbers.items()}}
     with whole_file(Path(path)) as file:
         np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # numpy's own options come before the arrays
 
@@ -165,10 +174,13 @@ def _read(path: str | Path, parse: Callable[[Mapping[str, NDArray[Any]]], T]) ->
                 raise ValueError("an array is there twice")
             if sum(member.file_size for member in members) > MOST_BYTES:
                 raise ValueError(f"more than {MOST_BYTES >> 20} MB of arrays")
-            return parse(file)
+            if (number := _format(file)) <= FORMAT:
+                return parse(file)
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise a dozen kinds
         remedy = "delete it and rerun `python scripts/make_seeds.py`, which makes what is missing"
         raise InputError(f"{path}: not a seed file ({error or type(error).__name__}); {remedy}") from error
+    known = f"this version of wsss reads up to {FORMAT}"
+    raise InputError(f"{path}: a seed file of format {number}, {known}; install a newer one")
 
 
 def label_confidence(seeds: Seeds, mask: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -91,6 +91,9 @@ def test_a_device_is_no_photograph(tmp_path: Path) -> None:
         ({"size": np.array([10**9, 10**9])}, "size 1000000000"),
         ({"size": np.array([4.0, 5.0])}, "size 4.0"),
         ({"size": np.array([0, 5])}, "size 0"),
+        ({"format": np.array(0)}, "format 0"),
+        ({"format": np.array([2])}, "format [2]"),
+        ({"format": np.array("2")}, "format 2"),
     ],
 )
 def test_seeds_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:

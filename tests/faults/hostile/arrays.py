@@ -19,6 +19,7 @@ GOOD = {
     "stage5_x1.0": np.linspace(0, 1, 2 * 4 * 5).reshape(1, 2, 4, 5).astype(np.float16),
     "classes": np.array([3, 7]),
     "size": np.array([16, 20]),
+    "format": np.array(2),
 }
 DTYPES = ["f4", "f8", "f2", "i8", "u1", "i1", "?", "c8", "U5", "S5", "M8[s]", "m8[s]", "V4", "f4,i2", ">f4", "g"]
 
