@@ -78,7 +78,7 @@ def test_the_checkpoint_to_go_on_from_is_an_epochs_last(
     saved: list[str] = []
     save = WholeCheckpoints.save_checkpoint
 
-    def record(io: WholeCheckpoints, checkpoint: dict[str, object], path: str | Path, *options: object) -> None:
+    def record(io: WholeCheckpoints, checkpoint: dict[str, object], path: str | Path, **options: object) -> None:
         saved.append(Path(path).name)
         save(io, checkpoint, path)
 
