@@ -1,4 +1,4 @@
-# make demo | test | faults | lint | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
+# make demo | test | faults | compat | lint | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
 #   make test-reference   the masks' tests against pydensecrf, which is installed first and needs a C++ compiler
 #   PYTHON=…              interpreter the environment is made with (3.10 or newer)
 #   RUN="a=1 b=2"         further options of the demo
@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 REFERENCE := $(VENV)/.installed-pydensecrf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference faults lint bench bench-gpu results clean
+.PHONY: help demo test test-reference faults compat lint bench bench-gpu results clean
 
 help:
 	@head -5 Makefile | cut -c3-
@@ -47,6 +47,10 @@ faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(PY) -m tests.faults.kill --kills 100
 	OMP_NUM_THREADS=1 $(PY) -m tests.faults.kill --kills 100 --seed 1 masks=irn segmenter.self_training.rounds=1 segmenter.supervised_twin=true
 	OMP_NUM_THREADS=1 $(PY) -m tests.faults.fuzz --count 5000
+
+compat: $(STAMP)
+	$(PY) -m pip install --quiet --disable-pip-version-check nox
+	$(VENV)/bin/nox
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -15,7 +16,7 @@ from hydra.errors import HydraException
 from tests.pipeline.conftest import REPOSITORY, compose_config
 from wsss.errors import InputError
 from wsss.pipeline.config import Config
-from wsss.pipeline.options import check_options
+from wsss.pipeline.options import check_options, check_schedules
 from wsss.pipeline.refusals import option_names, told
 
 HOSTILE: dict[type, list[Any]] = {
@@ -47,6 +48,10 @@ IMPOSSIBLE = [
     ("classifier.optimizer.lr=inf", "classifier.optimizer.lr=inf: expected a finite number"),
     ("classifier.optimizer.momentum=1.5", "classifier.optimizer.momentum=1.5: expected below 1"),
     ("classifier.augment.color_jitter=-1", "classifier.augment.color_jitter=-1.0: expected 0 or more"),
+    ("classifier.augment.crop=8", "classifier.augment.crop=8: expected at least 32 pixels"),
+    ("segmenter.augment.crop=8", "segmenter.augment.crop=8: expected at least 32 pixels"),
+    ("trainer.num_workers=10000000", "trainer.num_workers=10000000: expected at most 1024"),
+    ("trainer.devices=10000000", "trainer.devices=10000000: expected auto, or a number from 1 to 1024"),
     ("trainer.val_every=0", "trainer.val_every=0: expected at least 1"),
     ("masks.jobs=0", "masks.jobs=0: expected a number of processes"),
     ("outputs=''", "outputs=: expected a name"),
@@ -69,6 +74,15 @@ def leaves(config: object, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{field.name}"
 
 
+def null_leaves(group: type = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Options that may be null, with their type otherwise."""
+    for name, kind in get_type_hints(group).items():
+        if is_dataclass(kind):
+            yield from null_leaves(kind, f"{prefix}{name}.")  # type: ignore[arg-type]  # a class
+        elif NoneType in get_args(kind):
+            yield f"{prefix}{name}", get_args(kind)[0]
+
+
 def hostile_values(value: object) -> list[Any]:
     """Of the type that the option has; other types never come this far."""
     if isinstance(value, list):
@@ -86,7 +100,18 @@ def refusal(config: Config) -> str | None:
 
 @pytest.mark.parametrize("name", [*leaves(smoke())])
 def test_a_hostile_value_is_refused_by_name_or_accepted(name: str) -> None:
-    for value in hostile_values(attrgetter(name)(smoke())):
+    refused_or_accepted(name, hostile_values(attrgetter(name)(smoke())))
+
+
+@pytest.mark.parametrize(("name", "kind"), [*null_leaves()])
+def test_a_hostile_value_of_an_option_that_may_be_null_is_refused_or_accepted(name: str, kind: Any) -> None:
+    (element,) = get_args(kind) or (None,)
+    in_lists = [[], *([one] for one in HOSTILE.get(element, []))]
+    refused_or_accepted(name, in_lists if element else HOSTILE.get(kind, []))
+
+
+def refused_or_accepted(name: str, values: list[Any]) -> None:
+    for value in values:
         config = copy.deepcopy(smoke())
         group, _, option = name.rpartition(".")
         setattr(attrgetter(group)(config) if group else config, option, value)
@@ -117,6 +142,16 @@ def test_what_cannot_be_is_named_with_what_can(override: str, message: str) -> N
     with pytest.raises(InputError) as caught:
         check_options(compose_config("experiment=smoke", override))
     assert message in str(caught.value)
+
+
+def test_a_rise_as_long_as_the_training_is_refused() -> None:
+    config = compose_config("experiment=smoke", "classifier.optimizer.warmup=3")  # one epoch, batches of 8
+    check_schedules(config, 32)
+    with pytest.raises(InputError, match=r"classifier\.optimizer\.warmup=3: expected less than the 3 steps"):
+        check_schedules(config, 31)
+    config.recam.optimizer.warmup = 5
+    config.recam.enabled = False
+    check_schedules(config, 32)
 
 
 def test_all_options_of_all_scripts_are_known() -> None:

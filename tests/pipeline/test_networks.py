@@ -89,5 +89,5 @@ def test_the_segmenter_may_have_a_backbone_of_its_own(make_run: Callable[..., Ru
 
 
 def test_only_the_runs_own_backbone_starts_from_its_classifier(make_run: Callable[..., Run]) -> None:
-    with pytest.raises(InputError, match=r"segmenter\.init=classifier: .* resnet18 cannot start from .* test_resnet"):
+    with pytest.raises(InputError, match=r"segmenter\.init=classifier: .*resnet18 cannot start from .* test_resnet"):
         make_run("backbone.name=test_resnet", "segmenter.backbone.name=resnet18", "segmenter.init=classifier")

@@ -64,7 +64,7 @@ def test_a_value_out_of_range_is_named(override: str) -> None:
         (["segmenter=deeplab_v2", "segmenter.channels=64"], "segmenter.channels=64"),
         (
             ["segmenter.backbone.name=resnet18"],
-            "segmenter.init=classifier: expected imagenet, the segmenter's resnet18",
+            "segmenter.init=classifier: expected imagenet, since segmenter.backbone.name=resnet18",
         ),
     ],
 )
@@ -76,7 +76,7 @@ def test_options_that_do_not_go_together_are_refused(overrides: list[str], named
 @pytest.mark.parametrize(
     ("override", "named"),
     [
-        ("segmenter.init=classifier", "segmenter.init=classifier: expected imagenet, smp's resnet34"),
+        ("segmenter.init=classifier", "segmenter.init=classifier: expected imagenet, since segmenter.encoder=resnet34"),
         ("segmenter.backbone.name=resnet18", "segmenter.backbone.name=resnet18: expected null"),
         ("segmenter.arch=Unett", "did you mean Unet"),
     ],

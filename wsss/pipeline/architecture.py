@@ -51,9 +51,10 @@ def check_architecture(config: Config) -> None:
     name, backbone, head = architecture(config)
     check_segmentation(name, backbone=backbone, head=head)
     if options.init == "classifier" and (is_smp or backbone["name"] != config.backbone.name):
+        option = "segmenter.encoder" if is_smp else "segmenter.backbone.name"
         raise InputError(
-            f"segmenter.init=classifier: expected imagenet, {'smp' if is_smp else 'the segmenter'}'s "
-            f"{backbone['name']} cannot start from the classifier's {config.backbone.name}"
+            f"segmenter.init=classifier: expected imagenet, since {option}={backbone['name']} cannot start from the "
+            f"classifier's {config.backbone.name}"
         )
 
 

@@ -15,7 +15,7 @@ from wsss.metrics import ABSENT, VOID_POLICIES
 from wsss.metrics.wsol import LATER
 from wsss.models import NETWORKS
 from wsss.models.backbones import OUTPUT_STRIDES
-from wsss.pipeline.architecture import check_architecture
+from wsss.pipeline.architecture import architecture, check_architecture
 from wsss.pipeline.callbacks import PROFILERS
 from wsss.pipeline.config import AugmentConfig, Config
 from wsss.pipeline.loggers import require_trackers
@@ -123,6 +123,8 @@ NOT_EMPTY = (
     *SOME_POSITIVE,
 )
 STRIDES = ("backbone.output_stride", "segmenter.output_stride")
+PROCESSES = ("trainer.num_workers", "trainer.threads", "masks.jobs", "evaluation.jobs")
+MOST_PROCESSES = 1024  # beyond, a slip takes the machine down before anybody can read of it
 MAX_RADIUS = 32  # cells between which IRN and AffinityNet look for paths; published: 10 and 5
 ALL_POSITIVE = (*SOME_POSITIVE, "segmenter.multi_scale_inputs")
 
@@ -146,6 +148,8 @@ def check_options(config: Config) -> None:
         require(config, name, lambda value: value >= 0, "0 or more")
     for name in POSITIVE:
         require(config, name, lambda value: value > 0, "more than 0")
+    for name in PROCESSES:
+        require(config, name, lambda value: value <= MOST_PROCESSES, f"at most {MOST_PROCESSES}")
     for name in (f"{step}.optimizer.momentum" for step in STEPS):
         require(config, name, lambda value: value < 1, "below 1")
     for name in ("masks.walk.radius", "masks.relations.radius"):
@@ -214,6 +218,25 @@ def check_options(config: Config) -> None:
         if augment is not None:
             _check_augment(augment, f"{step}.augment")
     check_architecture(config)
+    for step in STEPS:
+        stride = _output_stride(config, step)
+        enough = f"at least {stride} pixels, a cell of the backbone's last stage"
+        if attrgetter(f"{step}.augment")(config) is not None:
+            require(config, f"{step}.augment.crop", lambda crop, stride=stride: crop >= stride, enough)
+
+
+def check_schedules(config: Config, num_images: int) -> None:
+    """Refuse trainings on so many images that end before their learning rate has risen.
+
+    Raises:
+        InputError: naming the option, and how many steps there are.
+    """
+    for name in STEPS:
+        step = attrgetter(name)(config)
+        steps = step.epochs * max(num_images // step.batch_size, 1)
+        if _is_trained(config, name):
+            expected = f"less than the {steps} steps that {name} is trained for"
+            require(config, f"{name}.optimizer.warmup", lambda warmup, steps=steps: warmup < steps, expected)
 
 
 def _added(config: object, prefix: str = "") -> Iterator[str]:
@@ -237,6 +260,13 @@ def numbers(config: object, prefix: str = "") -> Iterator[tuple[str, float]]:
                 yield f"{prefix}{field.name}", one
 
 
+def _output_stride(config: Config, step: str) -> int:
+    """Of the backbone that a step trains; networks of smp that are not told have 32."""
+    if step != "segmenter":
+        return config.backbone.output_stride
+    return int(architecture(config).backbone.get("output_stride", 32))
+
+
 def _check_recam(config: Config) -> None:
     """Refuse a loss of which nothing is left, and choices that would change nothing."""
     recam = config.recam
@@ -251,9 +281,10 @@ def _check_recam(config: Config) -> None:
 
 def _check_trainer(config: Config) -> None:
     def is_number(value: str) -> bool:
-        return value.isdecimal() and int(value) > 0
+        return value.isdecimal() and 0 < int(value) <= MOST_PROCESSES
 
-    require(config, "trainer.devices", lambda value: value == "auto" or is_number(value), "auto, or a number above 0")
+    expected = f"auto, or a number from 1 to {MOST_PROCESSES}"
+    require(config, "trainer.devices", lambda value: value == "auto" or is_number(value), expected)
     if config.trainer.batch == "global":
         require(config, "trainer.lr_rule", lambda rule: rule == "none", "none, or trainer.batch=per_device")
     if config.trainer.strategy == "fsdp":

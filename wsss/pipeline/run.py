@@ -25,7 +25,7 @@ from wsss.models.recam import PUBLISHED
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
 from wsss.pipeline.environment import files_fingerprint
 from wsss.pipeline.manifest import fingerprint, read_manifest
-from wsss.pipeline.options import check_options
+from wsss.pipeline.options import check_options, check_schedules
 from wsss.pipeline.processes import on_first
 from wsss.pipeline.step import Protocol, Step
 from wsss.pipeline.yaml_files import NOT_OPTIONS, load_plain_yaml
@@ -80,6 +80,7 @@ class Run:
             self._leave_out()
         if self.truth_ids and not self.score_ids:
             log.warning("data.tuned_on=%s: it holds every image that could be scored; none is", data.tuned_on)
+        check_schedules(config, len(self.train_ids))
 
     def _ids(self, split: str) -> list[str]:
         return read_split(self.data, split)[: self.config.limit_images]
