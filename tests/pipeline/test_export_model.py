@@ -103,7 +103,13 @@ def test_what_int8_loses_is_told(exported: dict[str, Any], data: Path) -> None:
     assert not [*exported["onnx"].parent.glob(".*")]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def _of_network(name: str) -> object:
+    fails = name == "deeplab_v3plus" and torch.__version__.startswith("2.11")
+    refused = pytest.mark.xfail(reason="export refuses it in a line, see docs/dependencies.md")
+    return pytest.param(name, marks=[refused] if fails else [])
+
+
+@pytest.mark.parametrize("name", [_of_network(name) for name in NETWORKS])
 def test_torchs_own_format_takes_any_size_too(name: str, data: Path, tmp_path: Path) -> None:
     save_small_segmenter(tmp_path / "model.pt", name, backbone="test_resnet")
     out = tmp_path / "model.pt2"
