@@ -75,7 +75,7 @@ def shapes_run(make_run: Callable[..., Run], root: Path, *overrides: str, second
     (root / "train.txt").write_text("\n".join(map(str, range(NUM_TRAIN))))
     (root / "val.txt").write_text("6\n7")
     data = ["data=folder", f"data.root={root}", f"data.classes=[{','.join(CLASSES)}]", "limit_images=null"]
-    network = ["recam=none", "backbone=resnet18", "backbone.weights=none", f"classifier.augment.crop={SIDE}"]
+    network = ["recam=none", "backbone=resnet18", "backbone.weights=none", "classifier.augment.crop=32"]
     maps = ["cam.seed=[cam]", "cam.extra=[layer_cam,grad_cam]", "evaluation.jobs=1"]
     run = make_run(*data, *network, *maps, *overrides)
     step = classifier_step(run)
