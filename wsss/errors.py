@@ -10,7 +10,7 @@ _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or choose outputs=<folder elsewhere>"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "allow it, or choose outputs=<another folder>"),
     **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), "choose outputs=<another folder>"),
-    **dict.fromkeys((errno.ENOENT, errno.ESTALE), "it was there before; put it back, or run again"),
+    **dict.fromkeys((errno.ENOENT, errno.ESTALE), "put it back and run again, or choose outputs=<another folder>"),
     errno.EIO: "look at the disk",
 }
 LONGEST = 1500  # letters of a message
