@@ -57,6 +57,13 @@ def save_seeds(path: str | Path, maps: Array, classes: Sequence[int], size: Sequ
 
     Raises:
         ValueError: if `maps` and `classes` disagree.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     save_seeds(f"{folder}/photo.npz", torch.ones(2, 4, 4), classes=[0, 7], size=(16, 16))
+        ...     load_seeds(f"{folder}/photo.npz").classes
+        array([0, 7])
     """
     array = _numpy(maps)
     if array.ndim != 3 or len(array) != len(classes):

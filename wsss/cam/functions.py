@@ -26,6 +26,11 @@ def cam(features: Tensor, weight: Tensor) -> Tensor:
 
     Raises:
         ValueError: if the channel counts differ.
+
+    Example:
+        >>> features = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])  # two channels of 1 × 2 cells
+        >>> cam(features, torch.tensor([[1.0, -1.0]]))
+        tensor([[[[0., 2.]]]])
     """
     if features.ndim != 4 or weight.ndim != 2 or features.shape[1] != weight.shape[1]:
         raise ValueError(
@@ -149,6 +154,11 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
     Raises:
         ValueError: if the arguments are not two tensors of one shape (B, C, h, w).
+
+    Example:
+        >>> activations = torch.tensor([3.0, 5.0]).view(1, 2, 1, 1)
+        >>> layer_cam(activations, torch.tensor([2.0, -1.0]).view(1, 2, 1, 1))  # 2 · 3; the other channel lowers y
+        tensor([[[6.]]])
     """
     _check(activations, gradients)
     return (gradients.relu() * activations).sum(dim=1).relu()  # (B, h, w)
@@ -158,6 +168,12 @@ def normalize(maps: Tensor, *, eps: float = 0.0) -> Tensor:
     """Divide each map (…, h, w) by its own maximum + eps; a map whose maximum is zero stays zero.
 
     ReCAM's published maps use eps = 1e-5; no minimum is subtracted.
+
+    Example:
+        >>> normalize(torch.tensor([[[1.0, 4.0]], [[0.0, 0.0]]]))
+        tensor([[[0.2500, 1.0000]],
+        <BLANKLINE>
+                [[0.0000, 0.0000]]])
     """
     maximum = maps.amax(dim=(-2, -1), keepdim=True) + eps
     return torch.where(maximum > 0, maps / torch.where(maximum > 0, maximum, 1.0), 0.0)
@@ -190,6 +206,11 @@ def fuse(
 
     Raises:
         ValueError: for no maps, an unknown mode, `scaled` or `weights` of another length, or weights without a mean.
+
+    Example:
+        >>> deep, shallow = torch.tensor([[[5.0]]]), torch.tensor([[[0.0, 2.0]]])
+        >>> fuse([deep, shallow], (1, 2), mode="mean")
+        tensor([[[0.5000, 1.0000]]])
     """
     scaled = [False] * len(maps) if scaled is None else scaled
     if not maps or len(scaled) != len(maps):

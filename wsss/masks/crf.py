@@ -193,5 +193,10 @@ def confident_mask(
 
 
 def join_confident(foreground: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Label maps F of a high and B of a low threshold: F's class where there is one, void where only B has, else 0."""
+    """Label maps F of a high and B of a low threshold: F's class where there is one, void where only B has, else 0.
+
+    Example:
+        >>> join_confident(np.array([3, 0, 0], np.uint8), np.array([3, 3, 0], np.uint8))
+        array([  3, 255,   0], dtype=uint8)
+    """
     return np.where(foreground > 0, foreground, np.where(background > 0, VOID, 0)).astype(np.uint8)

@@ -24,6 +24,11 @@ def confusion_matrix(truth: NDArray[np.integer], prediction: NDArray[np.integer]
 
     Raises:
         ValueError: if shapes differ or a label is out of range.
+
+    Example:
+        >>> confusion_matrix(np.array([0, 1, 1, 255]), np.array([0, 1, 0, 1]), num_labels=2)
+        array([[1, 0, 0],
+               [1, 1, 0]])
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"expected a prediction of the truth's shape {truth.shape}, got {prediction.shape}")
@@ -66,6 +71,10 @@ def iou(confusion: NDArray[np.integer]) -> IoU:
     """IoU from pooled confusion counts (…, L, L) or (…, L, L + 1).
 
     The mean skips labels that occur in neither truth nor prediction, as chainercv and the field's tables do.
+
+    Example:
+        >>> iou(np.array([[1, 0], [1, 1]])).per_label
+        array([0.5, 0.5])
     """
     agreed, true, predicted = marginals(confusion)
     per_label = ratio(agreed, true + predicted - agreed)

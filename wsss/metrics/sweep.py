@@ -92,6 +92,11 @@ def threshold_sweep(
         images: (maps (K, H, W), zero-based class ids, truth (H, W)) of each image.
         num_labels: L, background counted.
         thresholds: ascending background scores; a score equal to one is background.
+
+    Example:
+        >>> maps, truth = np.array([[[0.2, 0.6, 0.9]]]), np.array([[0, 0, 1]])
+        >>> threshold_sweep([(maps, [0], truth)], num_labels=2, thresholds=[0.1, 0.6]).miou.round(2)
+        array([0.17, 1.  ])
     """
     counter = ThresholdCounter(thresholds, num_labels)
     for maps, classes, truth in images:

@@ -47,6 +47,10 @@ def box_from_map(map: NDArray[np.floating], fraction: float = FRACTION, *, conne
     Returns:
         x0, y0, x1, y1; of components of equal area the first in row-major order; None if no pixel is above, or the
         maximum is not positive.
+
+    Example:
+        >>> box_from_map(np.array([[0.0, 0.5, 1.0], [0.0, 0.6, 0.1]]), fraction=0.2)
+        (1, 0, 3, 2)
     """
     (found,) = components_from_map(map, [fraction], connectivity=connectivity)
     if not len(found.boxes):
