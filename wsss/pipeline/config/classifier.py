@@ -9,7 +9,15 @@ from wsss.pipeline.config.data import AugmentConfig
 
 @dataclass
 class BackboneConfig:
-    """See `wsss.models.build_backbone`."""
+    """See `wsss.models.build_backbone`.
+
+    Attributes:
+        name: resnet18, resnet34, resnet50, resnet101, vgg16, or any network that timm lists.
+        weights: imagenet (downloaded, or from a package), none (random), or a file of that network's weights.
+        output_stride: pixels of the image for a cell of the last stage: 8, 16 or 32.
+        frozen_stages: stages whose weights are not trained.
+        freeze_norm: batch norms keep their statistics and are not trained.
+    """
 
     name: str = "resnet50"
     weights: str = "imagenet"
@@ -23,9 +31,13 @@ class OptimizerConfig:
     """See `wsss.tasks.make_optimizer` and `wsss.tasks.optim.PolyTask`.
 
     Attributes:
+        name: adamw or sgd.
         lr: learning rate of the backbone (and of FC1 in the ReCAM step).
         head_lr_factor: learning rate of the head over `lr`.
         bias_lr_factor: learning rate of the head's biases over that of the head; DeepLab v2's published training has 2.
+        momentum: of sgd.
+        weight_decay: of all weights.
+        poly_power: the learning rate falls as (1 - step / steps) to this power.
         warmup: steps of linear rise.
     """
 
@@ -44,10 +56,14 @@ class ClassifierConfig:
     """First step: the classifier.
 
     Attributes:
+        epochs: how often each image is seen.
+        batch_size: images of a step, of all processes together unless `trainer.batch` says otherwise.
         pooling: gap, the mean over cells, or gmp, their maximum; ReCAM needs gap.
         loss: bce, each class by itself, or softmax, for data whose images have one label each; ReCAM needs bce.
         freeze_backbone: only the head learns; the weights and batch norm statistics below it stay as they started. The
             ReCAM step trains the whole network all the same.
+        augment: its crops.
+        optimizer: its optimiser.
     """
 
     epochs: int = 5
@@ -65,6 +81,8 @@ class ReCAMConfig:
 
     Attributes:
         enabled: `recam=none` leaves the step out; seeds then come from the classifier.
+        epochs: how often each image is seen.
+        batch_size: images of a step.
         sce_weight: λ, the weight of FC2's loss, whatever that is.
         bce_weight: of FC1's BCE; 0: FC2's loss alone. See `wsss.models.ReCAMVariant` for this and the next four.
         fc2_loss: sce, bce or both.

@@ -46,7 +46,15 @@ class DataConfig:
 
 @dataclass
 class AugmentConfig:
-    """See `wsss.data.train_transform`."""
+    """See `wsss.data.train_transform`.
+
+    Attributes:
+        crop: side of the square crop, pixels.
+        resize_long: range of the longer side before the crop, pixels; or
+        scale: range of the resize factor; default: neither, the image's own size.
+        flip: mirror half of the images.
+        color_jitter: strength of the change of brightness, contrast and saturation; hue changes by a quarter of it.
+    """
 
     crop: int = MISSING
     resize_long: list[int] | None = None

@@ -12,6 +12,8 @@ class RelationsConfig:
     """IRN or AffinityNet, trained on the confident labels of the seeds (see MasksConfig, kind `confident`).
 
     Attributes:
+        epochs: how often each image is seen.
+        batch_size: images of a step.
         radius: pairs of cells closer than this are compared.
         augment: default: the classifier's.
     """

@@ -15,7 +15,14 @@ from wsss.pipeline.config.data import AugmentConfig
 
 @dataclass
 class OwnBackboneConfig:
-    """Where the segmenter's backbone is another than the run's; null: as that one (see `BackboneConfig`)."""
+    """Where the segmenter's backbone is another than the run's; null: as that one.
+
+    Attributes:
+        name: see `backbone.name`.
+        weights: see `backbone.weights`.
+        frozen_stages: see `backbone.frozen_stages`.
+        freeze_norm: see `backbone.freeze_norm`.
+    """
 
     name: str | None = None
     weights: str | None = None
@@ -67,6 +74,8 @@ class SegmenterConfig:
         name: the network: deeplab_v1, deeplab_v2, deeplab_v3, deeplab_v3plus or smp, see `wsss.models.deeplab` and
             `wsss.models.smp`. The options from `channels` to `encoder_weights` are each for some of them; null leaves
             them to the network.
+        epochs: how often each image is seen.
+        batch_size: images of a step.
         init: backbone weights from `imagenet` (see backbone.weights) or from the run's `classifier` (its ReCAM network
             where there is one).
         backbone: what its backbone has of its own; default: nothing, it is built as the run's.
