@@ -1,4 +1,4 @@
-# make demo | test | faults | compat | lint | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
+# make demo | test | faults | compat | lint | docs | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
 #   make test-reference   the masks' tests against pydensecrf, which is installed first and needs a C++ compiler
 #   PYTHON=…              interpreter the environment is made with (3.10 or newer)
 #   RUN="a=1 b=2"         further options of the demo
@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 REFERENCE := $(VENV)/.installed-pydensecrf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference faults compat lint bench bench-gpu results clean
+.PHONY: help demo test test-reference faults compat lint docs bench bench-gpu results clean
 
 help:
 	@head -5 Makefile | cut -c3-
@@ -57,6 +57,12 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: $(STAMP)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(PY) docs/reference.py
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "build/site/index.html"
 
 bench: $(REFERENCE)
 	$(PY) benchmarks/recam_head.py
