@@ -1,5 +1,6 @@
-"""Text and JSON files that people, or other programs, have written."""
+"""Text and JSON files that people, or other programs, have written, and sums of any."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wsss.errors import InputError
+
+CHUNK = 1 << 20
 
 
 def read_text(path: Path) -> str:
@@ -59,3 +62,12 @@ def _is_finite(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 1e300 and math.isfinite(value)  # integers may be larger than any float
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content, a piece at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -40,7 +40,7 @@ LATEST = 1.0  # seconds from the operation to the end
 OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link")
 # Of no interest: what a training keeps to go on from, its logs, and what tells when and where.
 PASSED_OVER = ("checkpoints", "metrics", "tensorboard", "report", "environment.json", "manifest.json", "config.yaml")
-PASSED_OVER += (LOCK, f"{LOCK}.holder")
+PASSED_OVER += (LOCK, f"{LOCK}.holder", "seconds.json")
 TIMES = re.compile("^time/|seconds")  # of figures
 DONE, REFUSED = 0, 2  # exit status of a start
 

@@ -13,7 +13,8 @@ from tests.pipeline.test_sweep import TINY, run_script
 from wsss.errors import InputError
 from wsss.models.files import read_model
 from wsss.pipeline import loggers
-from wsss.pipeline.environment import data_hash, differences, git_state
+from wsss.pipeline.data_state import data_hash
+from wsss.pipeline.environment import differences, git_state
 from wsss.pipeline.options import check_options
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline

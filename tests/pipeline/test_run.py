@@ -268,6 +268,34 @@ def test_a_folder_without_a_runs_options_is_named(tmp_path: Path, text: str | No
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.004, 0.3, 0.9, 0.999])
+def test_options_that_are_cut_short_are_told_and_written_anew(
+    make_run: Callable[..., Run], kept: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = make_run()
+    run.save_config()
+    path = run.folder / "config.yaml"
+    whole = path.read_text()
+    path.write_text(whole[: int(len(whole) * kept)])
+    with pytest.raises(InputError, match=r"config\.yaml: not the options of a run"):
+        open_run(run.folder)
+    run.save_config()
+    assert "config.yaml: not the options of a run" in caplog.text
+    assert "written anew" in caplog.text
+    assert path.read_text() == whole
+
+
+def test_options_that_a_person_has_changed_are_read_without_their_first_line(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    run.save_config()
+    path = run.folder / "config.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 7"))
+    with pytest.raises(InputError, match="take out its first line"):
+        open_run(run.folder)
+    path.write_text(path.read_text().partition("\n")[2])
+    assert open_run(run.folder).config.seed == 7
+
+
 def test_images_that_chose_options_are_trained_on_and_not_scored(make_run: Callable[..., Run], tmp_path: Path) -> None:
     plain = make_run("limit_images=4")
     tuned = own_list(make_run, tmp_path, plain.train_ids[:2])

@@ -16,7 +16,7 @@ class ImageCache:
     """Photographs with the longer side at `resize_long` pixels at most.
 
     Attributes:
-        folder: where the copies are kept, as JPEG; one that is older than its photograph is made anew.
+        folder: where the copies are kept, as JPEG, each with its photograph's time in its name.
         resize_long: longer side of a copy in pixels. Photographs that are no longer are read as they are.
     """
 
@@ -28,8 +28,9 @@ class ImageCache:
         width, height = image_size(path)
         if max(width, height) <= self.resize_long:
             return read_image(path)
-        copy = self.folder / f"{image_id}.jpg"
-        if not copy.exists() or copy.stat().st_mtime_ns < path.stat().st_mtime_ns:
+        state = path.stat()  # a photograph put in the place of another may be older than that one's copy
+        copy = self.folder / f"{image_id}-{state.st_mtime_ns:x}-{state.st_size:x}.jpg"
+        if not copy.exists():
             factor = self.resize_long / max(width, height)
             size = max(round(width * factor), 1), max(round(height * factor), 1)
             with whole_file(copy) as file:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wsss.errors import InputError, is_plain
 from wsss.labels import VOID, palette
 from wsss.models.backbones import Backbone, build_backbone
-from wsss.models.loading import NO_MODEL, check_plain, check_tensors, load_plain
+from wsss.models.loading import NO_MODEL, HoldsObjectsError, check_plain, check_tensors, load_plain
 from wsss.models.weights import first_line
 from wsss.writing import whole_file
 
@@ -81,7 +81,8 @@ def read_model(path: str | Path, *, kinds: tuple[str, ...]) -> ModelFile:
     except NO_MODEL as error:
         is_of_run = (path.parent / "manifest.json").exists()
         remedy = f"delete {path.parent} and run again" if is_of_run else "name another"
-        raise InputError(f"{path}: not a whole model file of wsss; {remedy}") from error
+        reason = f" ({error})" if isinstance(error, HoldsObjectsError) else ""
+        raise InputError(f"{path}: not a whole model file of wsss{reason}; {remedy}") from error
     if file is None:
         known = f"this version of wsss reads up to {FORMAT}"
         raise InputError(f"{path}: a model file of format {content['format']}, {known}; install a newer one")

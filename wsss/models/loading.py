@@ -19,6 +19,10 @@ NO_MODEL = (
 )
 
 
+class HoldsObjectsError(ValueError):
+    """A file has more than tensors and plain values in it: to make its objects would run its code."""
+
+
 def load_plain(path: Path, *, own: bool = True) -> Any:
     """What a file of torch holds, on the CPU.
 
@@ -38,7 +42,12 @@ def load_plain(path: Path, *, own: bool = True) -> Any:
                 raise ValueError(f"{torn} is damaged")
     elif own:
         raise ValueError("no archive")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error):  # global, class or operand, as torch's versions call it
+            raise HoldsObjectsError("it holds objects whose making would run code; none was made") from error
+        raise
 
 
 def check_tensors(state: object) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -23,7 +24,9 @@ from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run
 from wsss.pipeline.step import Step
 from wsss.pipeline.training import num_workers, predict
+from wsss.reading import read_figures
 from wsss.tasks.seeds import SeedTask
+from wsss.writing import write_json
 
 RECAM_KINDS = tuple(kind for kind in WEIGHT_KINDS if kind.startswith("recam"))
 Sizes = dict[str, tuple[int, int]]  # image id -> its own height and width
@@ -80,11 +83,26 @@ def drawn_kinds(run: Run) -> list[str]:
     return [kind for kinds in kinds_by_network(run).values() for kind in kinds]
 
 
-def draw_images(run: Run, sizes: Sizes, drawing: Drawing) -> float | None:
-    """Have every network draw the images it has no files of yet; seconds an image, None unless all networks ran."""
-    spent = [_draw(run, network, kinds, sizes, drawing) for network, kinds in kinds_by_network(run).items()]
-    known = [seconds for seconds in spent if seconds is not None]
-    return sum(known) if len(known) == len(spent) else None
+def draw_images(run: Run, step: Step, sizes: Sizes, drawing: Drawing) -> float | None:
+    """Have every network draw the images it has no files of yet; seconds an image, None unless all are known.
+
+    Those of a network that was ready before an interruption are kept in `seconds.json`.
+    """
+    path = step.folder / "seconds.json"
+    networks = kinds_by_network(run)
+    spent = on_first(lambda: _seconds(path))
+    for network, kinds in networks.items():
+        seconds = _draw(run, network, kinds, sizes, drawing)
+        if seconds is not None:
+            spent = {**spent, network: seconds}
+            on_first(lambda: write_json(path, spent))  # noqa: B023  # called at once
+    return sum(spent[network] for network in networks) if {*networks} <= {*spent} else None
+
+
+def _seconds(path: Path) -> dict[str, float]:
+    with suppress(InputError):  # none yet, or damaged
+        return read_figures(path)
+    return {}
 
 
 def add_seconds(run: Run, step: Step, seconds: float | None) -> None:

@@ -1,15 +1,12 @@
 """Where a run came from: the command, the code, the versions, the machine and the data, in `environment.json`."""
 
-import hashlib
 import json
-import logging
 import os
 import platform
 import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +16,6 @@ import torch
 from joblib import cpu_count
 
 import wsss
-from wsss.data import DataDescription
 from wsss.errors import InputError
 from wsss.pipeline.config import TrainerConfig
 from wsss.pipeline.processes import place
@@ -29,8 +25,6 @@ from wsss.writing import write_text
 
 if TYPE_CHECKING:
     from wsss.pipeline.run import Run
-
-log = logging.getLogger(__name__)
 
 PACKAGES = (
     *("wsss", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "numpy", "scipy", "pillow"),
@@ -45,7 +39,6 @@ VARIABLES = (
     *("PYTORCH_CUDA_ALLOC_CONF", "PYTHONHASHSEED", "WORLD_SIZE", "SLURM_NTASKS"),
 )
 OF_CODE = ("wsss", "conf", "scripts")  # what a dirty tree is judged by
-CHUNK = 1 << 20
 _GROUPS = ("packages", "machine", "torch", "variables", "data")
 
 
@@ -76,7 +69,7 @@ def environment(run: "Run") -> dict[str, Any]:
         },
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "seed": config.seed,
-        "data": _data_state(run),
+        "data": run.data_state(),
     }
 
 
@@ -117,56 +110,6 @@ def git_state(root: Path) -> dict[str, object] | None:
         return None
     changes = _output("git", "-C", str(root), "status", "--porcelain", "--", *OF_CODE)
     return {"commit": commit, "dirty": changes != ""}
-
-
-def _data_state(run: "Run") -> dict[str, Any]:
-    """The data's hash, taken anew only when a file or a split has changed since this run's last step."""
-    splits = {"train": run.train_ids, "val": run.val_ids, "score": run.score_ids}
-    files = _hash([files_fingerprint(run.data, sorted({*run.train_ids, *run.val_ids})), splits])
-    known: dict[str, Any] = read_environment(run.folder).get("data", {})
-    if known.get("files") == files:
-        return known
-    start = time.monotonic()
-    labels = {"train": run.train_labels, "val": run.val_labels}
-    state = {"name": run.data.name, **data_hash(run.data, splits, labels), "files": files}
-    if (seconds := time.monotonic() - start) > 1:
-        log.info("data: %d images of %s hashed in %.0f s", state["images"], run.data.name, seconds)
-    return state
-
-
-def data_hash(
-    data: DataDescription, splits: Mapping[str, Sequence[str]], labels: Mapping[str, torch.Tensor]
-) -> dict[str, Any]:
-    """SHA-256 of what a run sees: names, labels, and contents of images and masks.
-
-    Args:
-        data: the data set.
-        splits: ids of the images by the part they play.
-        labels: their multi-hot labels, by the same names; a part of another needs none.
-    """
-    parts = [[part, list(ids), labels[part].int().tolist() if part in labels else None] for part, ids in splits.items()]
-    digest = hashlib.sha256(json.dumps([list(data.classes), parts]).encode())
-    ids = sorted({image_id for ids in splits.values() for image_id in ids})
-    for path in (path for i in ids for path in (data.image_path(i), data.mask_path(i))):
-        digest.update(hash_file(path).encode() if path.exists() else b"none")
-    return {"images": len(ids), "sha256": digest.hexdigest()}
-
-
-def files_fingerprint(data: DataDescription, ids: Sequence[str]) -> str:
-    """Sizes and times of all files, so that a look at the data is repeated only when one has changed."""
-    paths = [path for i in ids for path in (data.image_path(i), data.mask_path(i), data.annotation_path(i))]
-    paths += [data.table_path, data.root / "classes.txt"]
-    states = [(str(p), s.st_size, s.st_mtime_ns) if (s := _stat(p)) else (str(p), 0, 0) for p in paths]
-    return _hash(states)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's content, a piece at a time."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -232,14 +175,3 @@ def _output(*command: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -70,7 +70,7 @@ def export_maps(run: Run) -> Step:
     with step.working():
         needed = exported_bytes(run, sizes) + seed_bytes(run, sizes)
         on_first(lambda: check_disk(step, "maps and seeds", needed, len(sizes)))
-        add_seconds(run, step, draw_images(run, sizes, drawing))
+        add_seconds(run, step, draw_images(run, step, sizes, drawing))
     return step
 
 

@@ -37,7 +37,8 @@ def masks_step(run: Run) -> Step:
     ):  # the last four are the seeds'
         del settings[option]
     files = [f"{image_id}.png" for image_id in run.train_ids]
-    return run.step("masks", {"masks": settings}, [source_of_masks(run)], files)
+    of_truth = run.config.masks.annotated is not None and run.config.masks.threshold is None
+    return run.step("masks", {"masks": settings}, [source_of_masks(run)], files, of_truth=of_truth)
 
 
 def make_masks(run: Run) -> Step:

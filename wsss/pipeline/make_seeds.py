@@ -140,7 +140,7 @@ def _draw(run: Run, step: Step, sizes: Sizes) -> float | None:
     def folders(kinds: Sequence[str]) -> dict[str, Path]:
         return {kind: step.folder / "maps" / kind for kind in kept_kinds(kinds, config)}
 
-    return draw_images(run, sizes, Drawing(draw, save_seeds, folders))
+    return draw_images(run, step, sizes, Drawing(draw, save_seeds, folders))
 
 
 def _average(run: Run, step: Step, ids: Iterable[str]) -> None:

@@ -11,11 +11,11 @@ import torch
 
 import wsss
 from wsss.errors import InputError
-from wsss.pipeline.environment import hash_file
-from wsss.reading import finite, read_json
+from wsss.reading import finite, hash_file, read_json
 from wsss.writing import write_json
 
 FILES = "files.json"  # beside the manifest of a finished step
+PICTURES = "photographs", "truth"  # hashes of what a step has seen
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("step", "state", "fingerprint"), str),
     **dict.fromkeys(("settings", "inputs", "figures", "protocols"), dict),
@@ -36,9 +36,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
         wrong = ["figures"]  # NaN is none, and may be there
     if not wrong and not all(isinstance(protocol, dict) for protocol in manifest["protocols"].values()):
         wrong = ["protocols"]
+    if not wrong and not isinstance(manifest.get("pictures", {}), dict):
+        wrong = ["pictures"]
     if wrong:
         raise InputError(f"{path}: not a whole manifest, {wrong[0]} {manifest.get(wrong[0])!r}; {remedy}")
     return manifest
+
+
+def other_pictures(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
+    """Which of `PICTURES` are not those that a step was made with; none where it does not say, as in older runs."""
+    was = manifest.get("pictures", {})
+    return [name for name in PICTURES if {name} <= {*was} & {*now} and was[name] != now[name]]
 
 
 def record_files(folder: Path, names: Sequence[str]) -> None:

@@ -17,12 +17,12 @@ from rich.table import Table
 from wsss.errors import InputError
 from wsss.models.files import read_checkpoint
 from wsss.pipeline.config import Config
-from wsss.pipeline.environment import differences, environment, hash_file, read_environment
+from wsss.pipeline.environment import differences, environment, read_environment
 from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.processes import place, wanted
 from wsss.pipeline.run import Run, kept_config
 from wsss.pipeline.run_all import STEPS, run_steps
-from wsss.reading import read_figures
+from wsss.reading import hash_file, read_figures
 from wsss.writing import write_json
 
 log = logging.getLogger(__name__)

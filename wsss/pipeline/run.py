@@ -23,12 +23,13 @@ from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, la
 from wsss.errors import FaultyDataError, InputError
 from wsss.models.recam import PUBLISHED
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
-from wsss.pipeline.environment import files_fingerprint
-from wsss.pipeline.manifest import fingerprint, read_manifest
+from wsss.pipeline.data_state import data_hash, files_fingerprint
+from wsss.pipeline.environment import read_environment
+from wsss.pipeline.manifest import PICTURES, fingerprint, other_pictures, read_manifest
 from wsss.pipeline.options import check_options, check_schedules
 from wsss.pipeline.processes import on_first
 from wsss.pipeline.step import Protocol, Step
-from wsss.pipeline.yaml_files import NOT_OPTIONS, load_plain_yaml
+from wsss.pipeline.yaml_files import NOT_OPTIONS, load_plain_yaml, sealed
 from wsss.prepare import packaged_list
 from wsss.reading import read_json
 from wsss.writing import write_json, write_text
@@ -76,6 +77,7 @@ class Run:
         self.score_ids = [image_id for image_id in self.truth_ids if image_id not in tuned]
         self.left_out: list[str] = []
         self.unscored: list[str] = []
+        self._data_state: dict[str, Any] = {}
         if data.skip_bad:
             self._leave_out()
         if self.truth_ids and not self.score_ids:
@@ -243,12 +245,29 @@ class Run:
         log.info("data: %d images of %s looked at in %.0f s", len(ids), self.data.name, time.monotonic() - start)
         return found.errors
 
+    def data_state(self) -> dict[str, Any]:
+        """What the files hold now: `data_hash`, taken anew only when one of them, or a split, has changed."""
+        splits = {"train": self.train_ids, "val": self.val_ids, "score": self.score_ids}
+        files = fingerprint([files_fingerprint(self.data, sorted({*self.train_ids, *self.val_ids})), splits])
+        if self._data_state.get("files") != files:
+            self._data_state = read_environment(self.folder).get("data", {})
+        if self._data_state.get("files") != files or not {*PICTURES} <= {*self._data_state}:
+            start = time.monotonic()
+            labels = {"train": self.train_labels, "val": self.val_labels}
+            self._data_state = {"name": self.data.name, **data_hash(self.data, splits, labels), "files": files}
+            if (seconds := time.monotonic() - start) > 1:
+                images = self._data_state["images"]
+                log.info("data: %d images of %s hashed in %.0f s", images, self.data.name, seconds)
+        return self._data_state
+
     def step(
         self,
         name: str,
         settings: Mapping[str, object],
         inputs: Sequence[str] = (),
         outputs: Sequence[str] = ("model.pt",),
+        *,
+        of_truth: bool = False,
     ) -> Step:
         """A step of this run; see `Step`."""
         data = {"root": str(self.data.root.resolve()), "classes": list(self.data.classes), "labels": self.data.labels}
@@ -259,12 +278,12 @@ class Run:
             "image_labels": fingerprint(self.train_labels.int().tolist()),
             "seed": self.config.seed,
         }
-        return Step(self, name, settings, inputs, outputs)
+        return Step(self, name, settings, inputs, outputs, of_truth=of_truth)
 
     def write_results(self) -> dict[str, float]:
         """Collect the figures of the finished steps into results.json and protocols.json.
 
-        A step that builds on outputs made anew since is left out: its figures belong to other options.
+        A step that builds on outputs made anew since is left out: its figures belong to other options or photographs.
         """
         results: dict[str, float] = {}
         protocols: dict[str, Protocol] = {}
@@ -276,7 +295,11 @@ class Run:
                 return False
             inputs = done[step]["inputs"].items()
             return all(
-                s in done and done[s]["fingerprint"] == before and is_current(s, (*above, step)) for s, before in inputs
+                s in done
+                and done[s]["fingerprint"] == before
+                and "photographs" not in other_pictures(done[s], done[step].get("pictures", {}))
+                and is_current(s, (*above, step))
+                for s, before in inputs
             )
 
         for step in filter(is_current, done):
@@ -290,7 +313,13 @@ class Run:
     def save_config(self) -> None:
         """Keep the resolved options of the newest step beside the outputs; each step's own are in its manifest."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self.config)))
+        path = self.folder / "config.yaml"
+        if path.exists():
+            try:
+                kept_config(self.folder)
+            except InputError as error:
+                log.warning("%s; written anew with the options of this start", str(error).partition("; repair")[0])
+        write_text(path, sealed(OmegaConf.to_yaml(OmegaConf.structured(self.config))))
 
 
 # Options that came after the first runs, and their defaults: left out of a step's settings, so that what was finished

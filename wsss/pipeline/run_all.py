@@ -9,11 +9,11 @@ from wsss.pipeline.refine_seeds import require_crf
 from wsss.pipeline.report import make_report
 from wsss.pipeline.run import Run
 from wsss.pipeline.self_training import train_segmenters
-from wsss.pipeline.train_classifier import require_rivals, train_classifier, train_classifiers
+from wsss.pipeline.train_classifier import require_rivals, train_classifier, train_second_heads
 
 STEPS: dict[str, Callable[[Run], object]] = {
     "classifier": train_classifier,
-    "recam": train_classifiers,
+    "recam": train_second_heads,
     "seeds": make_seeds,
     "masks": make_masks,
     "segmenter": train_segmenters,

@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING, Any
 from pytorch_lightning.loggers import Logger
 
 from wsss.errors import InputError
+from wsss.pipeline.data_state import newest
 from wsss.pipeline.environment import code_state, is_made_alike, record_environment
 from wsss.pipeline.loggers import end_loggers
-from wsss.pipeline.manifest import changed_file, fingerprint, first_difference, read_manifest, record_files, versions
+from wsss.pipeline.manifest import (
+    PICTURES,
+    changed_file,
+    fingerprint,
+    first_difference,
+    other_pictures,
+    read_manifest,
+    record_files,
+    versions,
+)
 from wsss.pipeline.processes import is_first, on_first
 from wsss.pipeline.step_lock import StepLock
 from wsss.writing import write_json
@@ -48,6 +58,7 @@ class Step:
         settings: what the outputs depend on.
         inputs: steps it builds on.
         outputs: files in its folder without which it is not finished.
+        of_truth: whether they depend on true masks, not only their scores.
 
     Attributes:
         folder: where its outputs go.
@@ -57,9 +68,16 @@ class Step:
     """
 
     def __init__(
-        self, run: "Run", name: str, settings: Mapping[str, object], inputs: Sequence[str], outputs: Sequence[str]
+        self,
+        run: "Run",
+        name: str,
+        settings: Mapping[str, object],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        of_truth: bool,
     ) -> None:
-        self.run, self.name = run, name
+        self.run, self.name, self.of_truth = run, name, of_truth
         self.folder = run.folder / name
         self.outputs = outputs
         self.manifest_path = self.folder / "manifest.json"
@@ -123,8 +141,13 @@ class Step:
         manifest = read_manifest(path) if path.exists() else None
         if manifest is None or manifest["state"] != "done" or manifest["fingerprint"] != self.fingerprint:
             return False
-        is_scored = any(key.endswith("miou") for key in manifest["figures"])
-        return (is_scored or not scored) and all((folder / name).exists() for name in self.outputs)
+        is_whole = all((folder / name).exists() for name in self.outputs)
+        return is_whole and (_is_scored(manifest) or not scored) and not self._other_pictures(manifest)
+
+    def _other_pictures(self, manifest: Mapping[str, Any]) -> list[str]:
+        """What it was made with, or scored by, and has changed since under the same names."""
+        other = other_pictures(manifest, self.run.data_state())
+        return [name for name in other if name == "photographs" or self.of_truth or _is_scored(manifest)]
 
     def _twins(self) -> list[Path]:
         """This step's folder in other runs of the same versions, those of sweeps (`outputs/<sweep>/<run>`) included.
@@ -178,22 +201,38 @@ class Step:
         """Make the folder ready; the seconds that an interrupted start has spent."""
         manifest = self._manifest()
         spent = 0.0
-        if manifest is not None and manifest["fingerprint"] == self.fingerprint:
-            spent = manifest["seconds"]
-        elif manifest is not None:
-            change = first_difference(manifest, {"settings": self.settings, "inputs": self.inputs})
-            if self._has_outputs() and not self.run.config.overwrite:
+        if manifest is not None:
+            change = self._change(manifest)
+            if change is None:
+                spent = manifest["seconds"]
+            elif self._has_outputs() and not self.run.config.overwrite:
                 raise InputError(
-                    f"{self.folder}: made with other options ({change}); choose another run=<name>, "
+                    f"{self.folder}: made with {change}; choose another run=<name>, "
                     "or redo the step with overwrite=true"
                 )
-            log.info("%s: %s; made anew", self.name, change)
-            shutil.rmtree(self.folder)
+            else:
+                log.info("%s: was made with %s; made anew", self.name, change)
+                shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.run.save_config()
         record_environment(self.run)
         self._write("running", seconds=spent)
         return spent
+
+    def _change(self, manifest: Mapping[str, Any]) -> str | None:
+        """What its folder was made with and is otherwise now; None where the work goes on, or is scored anew."""
+        if manifest["fingerprint"] != self.fingerprint:
+            change = first_difference(manifest, {"settings": self.settings, "inputs": self.inputs})
+            return f"other options ({change})"
+        other, run = self._other_pictures(manifest), self.run
+        ids = {*run.train_ids, *run.val_ids}
+        if "photographs" in other:
+            return f"other photographs (the newest now is {newest(map(run.data.image_path, ids))})"
+        if "truth" in other and self.of_truth:
+            return f"other true masks (the newest now is {newest(map(run.data.mask_path, ids))})"
+        if "truth" in other:
+            log.info("%s: true masks have changed; scored anew", self.name)
+        return None
 
     def _end(self, seconds: float) -> None:
         """Record files and figures."""
@@ -221,6 +260,11 @@ class Step:
             raise InputError(
                 f"{path.parent}: not finished; run `python scripts/{script} run={self.run.config.run}` first"
             )
+        if "photographs" in other_pictures(manifest, self.run.data_state()):
+            raise InputError(
+                f"{path.parent}: made with other photographs than {self.run.data.root} has now; "
+                "choose another run=<name>, or redo the step with overwrite=true"
+            )
         return str(manifest["fingerprint"])
 
     def _manifest(self) -> dict[str, Any] | None:
@@ -240,10 +284,15 @@ class Step:
             "figures": self.figures,
             "protocols": self.protocols,
             "seconds": seconds,
+            "pictures": {name: self.run.data_state()[name] for name in PICTURES},
             "versions": versions(),
             "code": code_state(),
         }
         write_json(self.manifest_path, manifest)
+
+
+def _is_scored(manifest: Mapping[str, Any]) -> bool:
+    return any(key.endswith("miou") for key in manifest["figures"])
 
 
 def _made(folder: Path) -> Path:

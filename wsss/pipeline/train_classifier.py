@@ -149,6 +149,11 @@ def train_classifiers(run: Run) -> None:
     """Steps `classifier` and, unless left out, `recam` and its `control`."""
     require_rivals(run)
     train_classifier(run)
+    train_second_heads(run)
+
+
+def train_second_heads(run: Run) -> None:
+    """Steps `recam` and `control`, unless left out."""
     if run.config.recam.enabled:
         train_recam(run)
         if run.config.recam.control:

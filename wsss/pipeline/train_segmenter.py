@@ -99,7 +99,8 @@ def segmenter_step(run: Run, lesson: Lesson) -> Step:
     if run.config.segmenter.loss.confidence and "masks" in inputs:
         inputs.append(source_of_masks(run))
     settings = {"backbone": asdict(run.config.backbone), "segmenter": settings}
-    return run.step(lesson.step, settings | stopping_settings(run.config), inputs)
+    of_truth = lesson.trained_on == "truth"
+    return run.step(lesson.step, settings | stopping_settings(run.config), inputs, of_truth=of_truth)
 
 
 def train_segmenter(run: Run, lesson: Lesson) -> Step:
