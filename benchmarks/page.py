@@ -90,6 +90,15 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def page(measured: Row) -> str:
+    """Markdown of the whole page."""
+    template = (ROOT / "benchmarks" / "benchmarks.md.j2").read_text()
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    verdicts = [is_met(row) for row in measured["rows"]]
+    counts = {"met": verdicts.count(True), "missed": verdicts.count(False)}
+    return environment.from_string(template).render(table=table(measured["rows"]), measured=measured, **counts)
+
+
 def main() -> None:
     """Gather, render."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,16 +110,8 @@ def main() -> None:
     if not options.render:
         numbers.write_text(json.dumps(gather(options.bench), indent=1, ensure_ascii=False) + "\n")
     measured = json.loads(numbers.read_text())
-    rows = measured["rows"]
-    picture(rows).savefig(options.page.with_suffix(".png"), dpi=120, metadata={"Software": None})
-    template = (ROOT / "benchmarks" / "benchmarks.md.j2").read_text()
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    verdicts = [is_met(row) for row in rows]
-    options.page.write_text(
-        environment.from_string(template).render(
-            table=table(rows), measured=measured, met=verdicts.count(True), missed=verdicts.count(False)
-        )
-    )
+    picture(measured["rows"]).savefig(options.page.with_suffix(".png"), dpi=120, metadata={"Software": None})
+    options.page.write_text(page(measured))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def main() -> None:
     console = Console(soft_wrap=True)
     missing = what_is_missing()
     if missing:
-        console.print(f"not measured: {missing}")
+        console.print(f"not measured: {missing}", markup=False)
         return
     with tempfile.TemporaryDirectory() as folder:
         run, data, ids = draw_run(Path(folder), options.images)

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -47,6 +48,12 @@ def test_every_page_is_in_the_site_once() -> None:
 def test_the_page_of_options_is_current() -> None:
     page = runpy.run_path(str(REPOSITORY / "docs" / "reference.py"))["page"]
     assert (REPOSITORY / "docs" / "options.md").read_text() == page(), "python docs/reference.py writes it"
+
+
+def test_the_page_of_benchmarks_is_of_its_numbers() -> None:
+    page = runpy.run_path(str(REPOSITORY / "benchmarks" / "page.py"))["page"]
+    docs = REPOSITORY / "docs"
+    assert (docs / "benchmarks.md").read_text() == page(json.loads((docs / "benchmarks.json").read_text()))
 
 
 @pytest.mark.slow
