@@ -97,7 +97,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from wsss.pipeline import cli  # registers the option classes
+    from wsss.pipeline import cli, schema  # noqa: F401 - the latter makes the option classes known
     from wsss.pipeline.run import Run
     from wsss.pipeline.run_all import run_pipeline
     from wsss.writing import write_json

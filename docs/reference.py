@@ -16,13 +16,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from wsss.pipeline import cli  # noqa: F401 - registers the option classes
+from wsss.pipeline import schema  # noqa: F401 - makes the option classes known
 from wsss.pipeline.config import Config, SearchConfig
-from wsss.pipeline.evaluate import FoldersConfig
-from wsss.pipeline.explain import ExplainConfig
-from wsss.pipeline.export_model import ExportConfig
+from wsss.pipeline.config.scripts import ExplainConfig, ExportConfig, FoldersConfig, PredictConfig
 from wsss.pipeline.options import CHOICES
-from wsss.pipeline.predict import PredictConfig
 from wsss.writing import write_text
 
 ROOT = Path(__file__).resolve().parents[1]

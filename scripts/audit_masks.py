@@ -7,15 +7,19 @@ Examples:
     python scripts/audit_masks.py run=mine data=folder data.root=photos
 """
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
-from wsss.pipeline.audit import audit_masks
 from wsss.pipeline.cli import run_script, script
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """An audit."""
+    from wsss.pipeline.audit import audit_masks
+
     run_script(options, audit_masks)
 
 

@@ -9,31 +9,43 @@ Examples:
 """
 
 import sys
-
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.evaluate import FoldersConfig, evaluate, evaluate_folders
-from wsss.pipeline.run import Run
-from wsss.pipeline.tables import evaluation_table
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from wsss.pipeline.run import Run
 
 
-def evaluate_and_show(run: Run) -> None:
+def evaluate_and_show(run: "Run") -> None:
     """A table for each network."""
+    from rich.console import Console
+
+    from wsss.pipeline.evaluate import evaluate
+    from wsss.pipeline.tables import evaluation_table
+
     for evaluation in evaluate(run):
         Console().print(evaluation_table(evaluation), "")
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """Networks."""
     run_script(options, evaluate_and_show)
 
 
 @script("evaluate")
-def main_of_folders(options: DictConfig) -> None:
+def main_of_folders(options: "DictConfig") -> None:
     """Label maps on disk."""
+    from omegaconf import OmegaConf
+    from rich.console import Console
+
+    from wsss.pipeline.config.scripts import FoldersConfig
+    from wsss.pipeline.evaluate import evaluate_folders
+    from wsss.pipeline.tables import evaluation_table
+
     config = OmegaConf.to_object(options)
     assert isinstance(config, FoldersConfig)
     Console().print(evaluation_table(evaluate_folders(config)))

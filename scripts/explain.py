@@ -7,16 +7,22 @@ Examples:
 """
 
 import logging
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import script
-from wsss.pipeline.explain import ExplainConfig, explain
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script("explain")
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """Pictures and arrays."""
+    from omegaconf import OmegaConf
+
+    from wsss.pipeline.config.scripts import ExplainConfig
+    from wsss.pipeline.explain import explain
+
     config = OmegaConf.to_object(options)
     assert isinstance(config, ExplainConfig)
     for path in explain(config):

@@ -7,15 +7,22 @@ Examples:
     python scripts/export.py checkpoint=model.pt out=segmenter.onnx quantize=static data=folder data.root=photos
 """
 
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import script
-from wsss.pipeline.export_model import ExportConfig, export_model
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script("export")
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """One file, or two with the quantised one."""
+    from omegaconf import OmegaConf
+
+    from wsss.pipeline.config.scripts import ExportConfig
+    from wsss.pipeline.export_model import export_model
+
     config = OmegaConf.to_object(options)
     assert isinstance(config, ExportConfig)
     export_model(config)

@@ -9,15 +9,17 @@ Examples:
 import argparse
 from pathlib import Path
 
-from wsss.exports.coco import SEGMENTATIONS
-from wsss.exports.voc import COMPETITIONS
 from wsss.pipeline.cli import one_line_errors
-from wsss.pipeline.export_masks import FORMATS, KINDS, export_masks
-from wsss.pipeline.run import open_run
 
 
+@one_line_errors()
 def main() -> None:
     """A folder for each format."""
+    from wsss.exports.coco import SEGMENTATIONS
+    from wsss.exports.voc import COMPETITIONS
+    from wsss.pipeline.export_masks import FORMATS, KINDS, export_masks
+    from wsss.pipeline.run import open_run
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--what", choices=KINDS, required=True, help="of the train images, or of a split's")
@@ -28,17 +30,16 @@ def main() -> None:
     parser.add_argument("--void", action="store_true", help="coco: keep void pixels, as crowds of category void")
     parser.add_argument("--competition", choices=COMPETITIONS, default="comp6", help="voc: which the archive enters")
     options = parser.parse_args()
-    with one_line_errors():
-        export_masks(
-            open_run(options.run),
-            options.out,
-            what=options.what,
-            split=options.split,
-            formats=options.format,
-            segmentation=options.segmentation,
-            void=options.void,
-            competition=options.competition,
-        )
+    export_masks(
+        open_run(options.run),
+        options.out,
+        what=options.what,
+        split=options.split,
+        formats=options.format,
+        segmentation=options.segmentation,
+        void=options.void,
+        competition=options.competition,
+    )
 
 
 if __name__ == "__main__":

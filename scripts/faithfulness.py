@@ -8,15 +8,19 @@ Examples:
     python scripts/faithfulness.py run=mine "faithfulness.kinds=[cam,layer_cam]" faithfulness.network=classifier
 """
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.faithfulness import faithfulness
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """Figures of maps."""
+    from wsss.pipeline.faithfulness import faithfulness
+
     run_script(options, faithfulness)
 
 

@@ -10,10 +10,9 @@ import argparse
 from pathlib import Path
 
 from wsss.pipeline.cli import one_line_errors
-from wsss.pipeline.import_masks import import_masks
-from wsss.pipeline.run import open_run
 
 
+@one_line_errors()
 def main() -> None:
     """A folder of palette PNGs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -22,8 +21,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="new folder of the masks")
     parser.add_argument("--complete", action="store_true", help="add the run's own masks of the other train images")
     options = parser.parse_args()
-    with one_line_errors():
-        import_masks(open_run(options.run), options.source, options.out, complete=options.complete)
+    from wsss.pipeline.import_masks import import_masks
+    from wsss.pipeline.run import open_run
+
+    import_masks(open_run(options.run), options.source, options.out, complete=options.complete)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,19 @@ Examples:
     python scripts/localize.py run=imagenet data=folder data.root=train localization.boxes=Annotations/CLS-LOC/train
 """
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.localize import localize
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """Boxes."""
+    from wsss.pipeline.localize import localize
+
     run_script(options, localize)
 
 

@@ -7,15 +7,19 @@ Examples:
     python scripts/make_masks.py run=mine masks=irn
 """
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.make_masks import make_masks
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """One step."""
+    from wsss.pipeline.make_masks import make_masks
+
     run_script(options, make_masks, next_command="train_seg.py", shared=True)
 
 

@@ -6,15 +6,19 @@ Examples:
     python scripts/make_seeds.py run=mine "cam.seed=[cam]" overwrite=true
 """
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.make_seeds import make_seeds
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """One step."""
+    from wsss.pipeline.make_seeds import make_seeds
+
     run_script(options, make_seeds, next_command="make_masks.py", shared=True)
 
 

@@ -10,22 +10,27 @@ Examples:
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-
-from wsss.errors import InputError
 from wsss.pipeline.cli import script
-from wsss.pipeline.config import Config
-from wsss.pipeline.plan import make_plan, measured_run
-from wsss.pipeline.plan_tables import comparison_table, plan_json, plan_notes, plan_table
-from wsss.pipeline.sweep import is_job_of_sweep
-from wsss.writing import write_json
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """A table, and plan.json."""
+    from omegaconf import OmegaConf
+    from rich.console import Console
+
+    from wsss.errors import InputError
+    from wsss.pipeline.config import Config
+    from wsss.pipeline.plan import make_plan, measured_run
+    from wsss.pipeline.plan_tables import comparison_table, plan_json, plan_notes, plan_table
+    from wsss.pipeline.sweep import is_job_of_sweep
+    from wsss.writing import write_json
+
     config = OmegaConf.to_object(options)
     assert isinstance(config, Config)
     if config.reproduce is not None:

@@ -7,16 +7,22 @@ Examples:
 """
 
 import sys
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import script
-from wsss.pipeline.predict import PredictConfig, predict_images
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script("predict")
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """A folder of outputs; exit status 1 if a photograph could not be read."""
+    from omegaconf import OmegaConf
+
+    from wsss.pipeline.config.scripts import PredictConfig
+    from wsss.pipeline.predict import predict_images
+
     config = OmegaConf.to_object(options)
     assert isinstance(config, PredictConfig)
     if predict_images(config).faults:

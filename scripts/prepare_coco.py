@@ -12,11 +12,13 @@ import shlex
 from pathlib import Path
 
 from wsss.pipeline.cli import one_line_errors
-from wsss.prepare.coco import CROWD, VALUES, prepare_coco
 
 
+@one_line_errors()
 def main() -> None:
     """Tables, lists and masks, and the next command."""
+    from wsss.prepare.coco import CROWD, VALUES, prepare_coco
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("data/COCO2014"), help="folder COCO was unpacked in")
     masks = parser.add_mutually_exclusive_group()
@@ -26,17 +28,16 @@ def main() -> None:
     parser.add_argument("--crowd", choices=CROWD, default=CROWD[0], help="what crowd regions are drawn as")
     parser.add_argument("--jobs", type=int, default=-1, help="worker processes; -1: one a core")
     options = parser.parse_args()
-    with one_line_errors():
-        prepare_coco(
-            options.root,
-            masks=not options.no_masks,
-            given=options.masks,
-            values=options.values,
-            crowd=options.crowd,
-            jobs=options.jobs,
-        )
-        root = shlex.quote(f"data.root={options.root}")
-        logging.getLogger(__name__).info("next: python scripts/run_pipeline.py data=coco %s", root)
+    prepare_coco(
+        options.root,
+        masks=not options.no_masks,
+        given=options.masks,
+        values=options.values,
+        crowd=options.crowd,
+        jobs=options.jobs,
+    )
+    root = shlex.quote(f"data.root={options.root}")
+    logging.getLogger(__name__).info("next: python scripts/run_pipeline.py data=coco %s", root)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 from wsss.pipeline.cli import one_line_errors
-from wsss.prepare.defects import merge_kinds, prepare_dagm, prepare_magnetic_tile
 
 
+@one_line_errors()
 def main() -> None:
     """One data set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -28,14 +28,15 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="magnetic_tile: all photographs, not the sample of 208")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the split of --full")
     options = parser.parse_args()
+    from wsss.prepare.defects import merge_kinds, prepare_dagm, prepare_magnetic_tile
+
     out = options.out or Path("data") / options.dataset
-    with one_line_errors():
-        if options.dataset == "magnetic_tile":
-            prepare_magnetic_tile(options.source, out, full=options.full, seed=options.seed)
-        elif options.dataset == "dagm":
-            prepare_dagm(options.source, out)
-        else:
-            merge_kinds(options.source, out)
+    if options.dataset == "magnetic_tile":
+        prepare_magnetic_tile(options.source, out, full=options.full, seed=options.seed)
+    elif options.dataset == "dagm":
+        prepare_dagm(options.source, out)
+    else:
+        merge_kinds(options.source, out)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from wsss.pipeline.cli import one_line_errors
-from wsss.prepare import COUNTS, SAMPLES, SBD, TRAINVAL, prepare_voc, rebuild_sample
 
 
+@one_line_errors()
 def main() -> None:
     """VOC 2012, and a sample of it if one is asked for."""
+    from wsss.prepare import COUNTS, SAMPLES, SBD, TRAINVAL, prepare_voc, rebuild_sample
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("data/VOC2012"), help="folder of VOC 2012")
     parser.add_argument(
@@ -32,18 +34,17 @@ def main() -> None:
     parser.add_argument("--voc-url", default=TRAINVAL.url, metavar="URL", help="a mirror of VOC's archive")
     parser.add_argument("--sbd-url", default=SBD.url, metavar="URL", help="a mirror of SBD's archive")
     options = parser.parse_args()
-    with one_line_errors():
-        prepare_voc(
-            options.root,
-            archives=options.archives or options.root.parent / "archives",
-            sbd=options.sbd,
-            labels=options.labels,
-            counts={} if options.any_count else COUNTS,
-            trainval=replace(TRAINVAL, url=options.voc_url),
-            sbd_archive=replace(SBD, url=options.sbd_url),
-        )
-        if options.list:
-            rebuild_sample(options.list, options.root, options.out or options.root.parent / options.list)
+    prepare_voc(
+        options.root,
+        archives=options.archives or options.root.parent / "archives",
+        sbd=options.sbd,
+        labels=options.labels,
+        counts={} if options.any_count else COUNTS,
+        trainval=replace(TRAINVAL, url=options.voc_url),
+        sbd_archive=replace(SBD, url=options.sbd_url),
+    )
+    if options.list:
+        rebuild_sample(options.list, options.root, options.out or options.root.parent / options.list)
 
 
 if __name__ == "__main__":

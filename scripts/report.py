@@ -7,18 +7,31 @@ Examples:
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import one_line_errors, run_script, script
-from wsss.pipeline.report import make_report, report_of
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """One page, of the run that options name."""
+    from wsss.pipeline.report import make_report
+
     run_script(options, make_report)
+
+
+@one_line_errors()
+def of_folders(folders: Sequence[str], options: Sequence[str]) -> None:
+    """A page each, of the runs in folders."""
+    from wsss.pipeline.report import report_of
+
+    for folder in folders:
+        report_of(Path(folder), options)
 
 
 def is_folder(argument: str) -> bool:
@@ -29,8 +42,6 @@ def is_folder(argument: str) -> bool:
 if __name__ == "__main__":
     folders = [argument for argument in sys.argv[1:] if is_folder(argument)]
     if folders:
-        with one_line_errors():
-            for folder in folders:
-                report_of(Path(folder), [argument for argument in sys.argv[1:] if argument not in folders])
+        of_folders(folders, [argument for argument in sys.argv[1:] if argument not in folders])
     else:
         main()

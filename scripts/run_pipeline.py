@@ -8,29 +8,36 @@ Examples:
 """
 
 import sys
-
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import print_results, run_script, script
-from wsss.pipeline.processes import on_first
-from wsss.pipeline.reproduce import reproduce
-from wsss.pipeline.run import Run
-from wsss.pipeline.run_all import run_pipeline
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from wsss.pipeline.run import Run
 
 
-def run_and_show(run: Run) -> None:
+def run_and_show(run: "Run") -> None:
     """All steps, then the table."""
+    from wsss.pipeline.processes import on_first
+    from wsss.pipeline.run_all import run_pipeline
+
     run_pipeline(run)
     on_first(lambda: print_results(run))
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """Everything, or everything again."""
     if options.reproduce is None:
         run_script(options, run_and_show, shared=True)
-    elif not reproduce(options, HydraConfig.get().overrides.task):
+        return
+    from hydra.core.hydra_config import HydraConfig
+
+    from wsss.pipeline.reproduce import reproduce
+
+    if not reproduce(options, HydraConfig.get().overrides.task):
         sys.exit(1)
 
 

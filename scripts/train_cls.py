@@ -6,15 +6,19 @@ Examples:
     python scripts/train_cls.py backbone=efficientnet_lite0 classifier.epochs=3
 """
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.train_classifier import train_classifiers
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """Both steps."""
+    from wsss.pipeline.train_classifier import train_classifiers
+
     run_script(options, train_classifiers, next_command="make_seeds.py", shared=True)
 
 

@@ -6,15 +6,19 @@ Examples:
     python scripts/train_seg.py run=mine segmenter.init=classifier segmenter.epochs=20
 """
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import run_script, script
-from wsss.pipeline.self_training import train_segmenters
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """One step, or two with the supervised twin."""
+    from wsss.pipeline.self_training import train_segmenters
+
     run_script(options, train_segmenters, next_command="report.py", shared=True)
 
 

@@ -9,18 +9,23 @@ Examples:
 """
 
 import sys
-
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import script
-from wsss.pipeline.config import Config
-from wsss.pipeline.run import Run
-from wsss.pipeline.validate import validate
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @script()
-def main(options: DictConfig) -> None:
+def main(options: "DictConfig") -> None:
     """A look, tables and a page."""
+    from omegaconf import OmegaConf
+
+    from wsss.pipeline.config import Config
+    from wsss.pipeline.run import Run
+    from wsss.pipeline.validate import validate
+
     config = OmegaConf.to_object(options)
     assert isinstance(config, Config)
     config.data.skip_bad = False

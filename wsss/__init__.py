@@ -5,7 +5,7 @@ Shapes in comments and docstrings:
     C channels, H × W pixels, h × w feature cells.
 """
 
-from wsss import _torchvision  # noqa: F401  (first: every later torchvision import relies on it)
+from wsss import _torchvision  # noqa: F401  (first: every later import of torchvision relies on it)
 
 __version__ = "0.1.0"
 __all__ = ["load_segmenter"]

@@ -62,3 +62,8 @@ def plain(text: str) -> str:
 def is_plain(name: str) -> bool:
     """Whether a name can stand in a message, a list or a path: no control characters, no halves of letters."""
     return _UNPRINTABLE.search(name) is None
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, short enough to be quoted within one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import torch
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -17,8 +15,8 @@ _SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch, numpy or Python says that memory, of a GPU or the machine, does not suffice."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
+    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True  # torch's, by its name: whoever tells of an error has perhaps not loaded torch
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
@@ -37,6 +35,8 @@ def by_halves(work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) ->
     except Exception as error:
         if not is_out_of_memory(error) or len(items) == 1:
             raise
+    import torch
+
     # Beyond the block, whose error would hold on to what has been computed so far.
     torch.cuda.empty_cache()
     middle = len(items) // 2

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from wsss.pipeline import cli  # noqa: F401  (registers the schema)
+from wsss.pipeline import schema  # noqa: F401  (makes the option classes known)
 from wsss.pipeline.config import Config
 from wsss.pipeline.run import Run
 

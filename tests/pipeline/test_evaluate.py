@@ -18,7 +18,8 @@ from wsss.errors import FaultyDataError, InputError
 from wsss.masks import CRFParams
 from wsss.metrics import boundary_counts, boundary_iou, confusion_matrix, scores
 from wsss.pipeline.config import InferenceConfig
-from wsss.pipeline.evaluate import FoldersConfig, evaluate, evaluate_folders
+from wsss.pipeline.config.scripts import FoldersConfig
+from wsss.pipeline.evaluate import evaluate, evaluate_folders
 from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.predictions import predict
 from wsss.pipeline.run import Run

@@ -8,7 +8,8 @@ from PIL import Image
 
 from tests.pipeline.conftest import REPOSITORY
 from wsss.errors import InputError
-from wsss.pipeline.explain import ExplainConfig, explain
+from wsss.pipeline.config.scripts import ExplainConfig
+from wsss.pipeline.explain import explain
 from wsss.pipeline.run import Run
 
 PHOTO = REPOSITORY / "data" / "mini_voc" / "JPEGImages" / "mini_000001.jpg"

@@ -19,7 +19,8 @@ from wsss.errors import InputError
 from wsss.models import SegmentationNetwork, load_segmenter
 from wsss.pipeline import export_model as module
 from wsss.pipeline.config import DataConfig
-from wsss.pipeline.export_model import ExportConfig, export_model
+from wsss.pipeline.config.scripts import ExportConfig
+from wsss.pipeline.export_model import export_model
 from wsss.pipeline.graphs import onnx_graph, pt2_graph
 from wsss.pipeline.run import Run
 

@@ -22,7 +22,8 @@ from wsss.models import Segmenter
 from wsss.pipeline import predict as module
 from wsss.pipeline import predictions
 from wsss.pipeline.config import InferenceConfig, TrainerConfig
-from wsss.pipeline.predict import PredictConfig, find_photographs, predict_images
+from wsss.pipeline.config.scripts import PredictConfig
+from wsss.pipeline.predict import find_photographs, predict_images
 from wsss.pipeline.predictions import predict, with_inference
 
 LOAD = cache(module.load_segmenter)

@@ -1,3 +1,4 @@
+from wsss.defaults import BACKENDS, CRFParams
 from wsss.masks.affinity import edge_affinities, feature_affinities
 from wsss.masks.crf import (
     confident_mask,
@@ -15,7 +16,6 @@ from wsss.masks.labels import dataset_threshold, local_labels, otsu_threshold, t
 from wsss.masks.lattice import Lattice, build_lattice
 from wsss.masks.mean_field import MeanField
 from wsss.masks.par import par
-from wsss.masks.params import BACKENDS, CRFParams
 from wsss.masks.random_walk import affinity_walk, random_walk, walk_bytes
 
 __all__ = [

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wsss.defaults import BACKENDS, CRFParams
 from wsss.errors import InputError
 from wsss.labels import VOID
 from wsss.masks.labels import local_labels, to_labels
 from wsss.masks.mean_field import MeanField
-from wsss.masks.params import BACKENDS, CRFParams
 
 # Energy of a label that an image has not, where its batch has more: a probability of 1e-13.
 _ABSENT = 30.0

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.defaults import CRFParams
 from wsss.masks.lattice import Lattice, build_lattice, sum_of
-from wsss.masks.params import CRFParams
 
 # e to this, summed over all labels, is a float32.
 _SAFE_EXPONENT = 60.0

@@ -1,9 +1,9 @@
+from wsss.defaults import BOUNDARY, PERCENTILES
 from wsss.metrics.audit import Activation, ErrorSplit, activation, agreement, error_split, robust_scores
-from wsss.metrics.boundary import BOUNDARY, boundary_counts, boundary_iou
+from wsss.metrics.boundary import boundary_counts, boundary_iou
 from wsss.metrics.confusion import ABSENT, IoU, confusion_matrix, iou
 from wsss.metrics.faithfulness import (
     OCCLUDED_FROM,
-    PERCENTILES,
     Confidence,
     Curves,
     Predict,

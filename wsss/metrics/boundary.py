@@ -5,11 +5,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from wsss.defaults import BOUNDARY
 from wsss.labels import VOID
 from wsss.metrics.confusion import IoU, check_labels, label_mean, pair_histogram, ratio
-
-# Width of the band along contours as a share of the image's diagonal, as published.
-BOUNDARY = 0.02
 
 
 def boundary_counts(

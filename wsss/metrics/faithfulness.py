@@ -15,10 +15,11 @@ from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from wsss.defaults import PERCENTILES
+
 Predict = Callable[[Tensor], Tensor]
 
 OCCLUDED_FROM = 0.7  # LayerCAM's threshold
-PERCENTILES = (10, 30, 50, 70, 90)
 # Weight of a neighbour (down, right) where a pixel is imputed, from ROAD.
 NEIGHBOURS = {
     (down, right): 1 / 6 if 0 in (down, right) else 1 / 12

@@ -16,8 +16,8 @@ import torchvision
 from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 
-from wsss.errors import InputError
-from wsss.models.weights import IMAGENET_MEAN, IMAGENET_STD, first_line, load_packaged, load_weights
+from wsss.errors import InputError, first_line
+from wsss.models.weights import IMAGENET_MEAN, IMAGENET_STD, load_packaged, load_weights
 
 OUTPUT_STRIDES = (8, 16, 32)
 

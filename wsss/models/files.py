@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wsss.errors import InputError, is_plain
+from wsss.errors import InputError, first_line, is_plain
 from wsss.labels import VOID, palette
 from wsss.models.backbones import Backbone, build_backbone
 from wsss.models.loading import NO_MODEL, HoldsObjectsError, check_plain, check_tensors, load_plain
-from wsss.models.weights import first_line
 from wsss.writing import whole_file
 
 FORMAT = 2  # 1 held neither palette, normalisation nor protocol

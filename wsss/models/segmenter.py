@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from wsss.errors import InputError
+from wsss.errors import InputError, first_line
 from wsss.labels import palette as palette_of_labels
 from wsss.models.architectures import build_segmentation
 from wsss.models.files import ModelFile, building, read_model
@@ -19,7 +19,6 @@ from wsss.models.folding import fold_batch_norm
 from wsss.models.inference import Inference, full_logits, predict_labels
 from wsss.models.loading import filled
 from wsss.models.segmentation import SegmentationNetwork
-from wsss.models.weights import first_line
 from wsss.photographs import as_seen, read_image
 
 WHOLE = Inference()

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsss.errors import InputError
+from wsss.errors import InputError, first_line
 from wsss.models.backbones import fill_features, normalized
 from wsss.models.norms import allow_lone_images
 from wsss.models.segmentation import SegmentationNetwork
-from wsss.models.weights import IMAGENET_MEAN, IMAGENET_STD, first_line, read_state_dict
+from wsss.models.weights import IMAGENET_MEAN, IMAGENET_STD, read_state_dict
 
 # What building or running a combination that does not fit raises.
 _MISFITS = (RuntimeError, ValueError, TypeError, AssertionError, AttributeError, LookupError, NotImplementedError)

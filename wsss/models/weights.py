@@ -9,7 +9,7 @@ import timm
 import torchvision
 from torch import Tensor, nn
 
-from wsss.errors import InputError
+from wsss.errors import InputError, first_line
 from wsss.models.loading import NO_MODEL, check_tensors, load_plain
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -86,11 +86,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise InputError(f"{refusal} alone (or damaged); {remedy}") from error
     except NO_MODEL as error:
         raise InputError(f"{refusal} ({first_line(error)}); {remedy}") from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, short enough to be quoted within one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def _download(network: nn.Module, name: str, option: str) -> dict[str, Tensor]:

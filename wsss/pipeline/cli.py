@@ -1,75 +1,60 @@
-"""What every script does around its one function: options in, log and one-line errors out."""
+"""What every script does around its one function: options in, log and one-line errors out.
+
+Nothing that takes long to load is imported before `one_line_errors` stands around it: a script answers, and can be
+interrupted, at once. Scripts import their own work within `main` for the same reason.
+"""
 
 import functools
 import json
 import logging
 import os
+import select
 import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NoReturn
-
-import hydra
-from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from wsss.errors import InputError, WorkerDiedError
-from wsss.pipeline.config import Config
-from wsss.pipeline.evaluate import FoldersConfig
-from wsss.pipeline.explain import ExplainConfig
-from wsss.pipeline.export_model import ExportConfig
-from wsss.pipeline.options import check_options, for_processes
-from wsss.pipeline.predict import PredictConfig
 from wsss.pipeline.processes import (
     end_on_signals,
     first_speaks,
     in_turn,
     interrupted_status,
     is_first,
-    join,
-    leave,
     on_first,
     place,
-    start,
-    wanted,
     was_started_here,
 )
-from wsss.pipeline.refusals import told
-from wsss.pipeline.run import Run
-from wsss.pipeline.run_lock import sole_start
-from wsss.pipeline.sweep import is_job_of_sweep, register
-from wsss.pipeline.sweep_record import recorded
-from wsss.pipeline.sweep_stages import MULTIRUN, share_stages
-from wsss.report import results_table
 
-OmegaConf.register_new_resolver("script_doc", lambda: sys.modules["__main__"].__doc__ or "", replace=True)  # for --help
-# The types that the root config.yaml of conf and of its folders are checked against.
-ConfigStore.instance().store(name="schema", node=Config)
-ConfigStore.instance().store(name="explain_schema", node=ExplainConfig)
-ConfigStore.instance().store(name="evaluate_schema", node=FoldersConfig)
-ConfigStore.instance().store(name="predict_schema", node=PredictConfig)
-ConfigStore.instance().store(name="export_schema", node=ExportConfig)
-register()
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.console import Console
+
+    from wsss.pipeline.run import Run
 
 
-def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+NOISY = ("pytorch_lightning", "lightning", "timm", "matplotlib", "PIL", "distributed")  # loggers of libraries
+CLOSED_PIPE = 141  # exit status, as of a process that SIGPIPE has ended
+
+
+def script(config: str = "") -> Callable[[Callable[["DictConfig"], None]], Callable[[], None]]:
     """Make a function of the options a script's `main`: Hydra composes them, and its errors are one line like ours.
 
     Args:
         config: folder under conf/ that holds the root `config.yaml`; default: conf itself.
     """
 
-    def decorate(work: Callable[[DictConfig], None]) -> Callable[[], None]:
+    def decorate(work: Callable[["DictConfig"], None]) -> Callable[[], None]:
         conf = Path(sys.modules[work.__module__].__file__ or "").resolve().parents[1] / "conf"
-        OmegaConf.register_new_resolver("conf", lambda: str(conf), replace=True)  # for roots that use conf's own groups
 
         @functools.wraps(work)
-        def job(options: DictConfig) -> None:
+        def job(options: "DictConfig") -> None:
+            from wsss.pipeline.sweep import is_job_of_sweep
+            from wsss.pipeline.sweep_record import recorded
+
             if is_job_of_sweep():
                 _set_up_logging()
                 with recorded(Path(options.outputs) / options.run, _reason):
@@ -78,16 +63,21 @@ def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callabl
             with one_line_errors():  # before Hydra tells of them in its own way
                 work(options)
 
-        composed = hydra.main(version_base="1.3", config_path=str(conf / config), config_name="config")(job)
-
         @functools.wraps(work)
         def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print its errors itself, over several lines
             with one_line_errors():
+                import hydra
+                from omegaconf import OmegaConf
+
+                from wsss.pipeline import schema  # noqa: F401 - makes the option classes known
+                from wsss.pipeline.sweep_stages import MULTIRUN, share_stages
+
+                OmegaConf.register_new_resolver("conf", lambda: str(conf), replace=True)  # for roots with conf's groups
                 if place().world > 1 and {*MULTIRUN} & {*sys.argv[1:]}:
                     raise InputError("-m: a sweep is started by one process, without torchrun; its jobs start theirs")
                 sys.argv[1:] = share_stages(sys.argv[1:]) if not config else sys.argv[1:]
-                composed()
+                hydra.main(version_base="1.3", config_path=str(conf / config), config_name="config")(job)()
 
         return main
 
@@ -95,7 +85,7 @@ def script(config: str = "") -> Callable[[Callable[[DictConfig], None]], Callabl
 
 
 def run_script(
-    options: DictConfig, work: Callable[[Run], object], *, next_command: str | None = None, shared: bool = False
+    options: "DictConfig", work: Callable[["Run"], object], *, next_command: str | None = None, shared: bool = False
 ) -> None:
     """Run `work`; end in a line with the next command.
 
@@ -105,6 +95,16 @@ def run_script(
         next_command: script that takes the run further; None after the last.
         shared: whether it is for all processes that `trainer.devices`, torchrun or srun provide, else for one.
     """
+    _tell_start(options)
+    from omegaconf import OmegaConf
+
+    from wsss.pipeline.config import Config
+    from wsss.pipeline.options import check_options, for_processes
+    from wsss.pipeline.process_group import join, leave, start, wanted
+    from wsss.pipeline.run import Run
+    from wsss.pipeline.run_lock import sole_start
+    from wsss.pipeline.sweep import is_job_of_sweep
+
     config = OmegaConf.to_object(options)
     assert isinstance(config, Config)
     if config.reproduce is not None:
@@ -132,7 +132,7 @@ def run_script(
     leave()
 
 
-def work_again_alone(work: Callable[[Run], object], run: Run) -> None:
+def work_again_alone(work: Callable[["Run"], object], run: "Run") -> None:
     """Do the work; where a process that helped was killed, once more from there on without any."""
     try:
         work(run)
@@ -146,12 +146,23 @@ def work_again_alone(work: Callable[[Run], object], run: Run) -> None:
 
 def _command() -> list[str]:
     """The script with the options of this job (of a sweep, perhaps)."""
+    from hydra.core.hydra_config import HydraConfig
+
     job = HydraConfig.get()
     conf = next(Path(source.path) for source in job.runtime.config_sources if source.provider == "main")
     return [sys.executable, str(conf.parent / "scripts" / f"{job.job.name}.py"), *job.overrides.task]
 
 
-def _tell_end(run: Run, next_command: str | None) -> None:
+def _tell_start(options: "DictConfig") -> None:
+    """Say what begins, while its libraries are still to be loaded; jobs of processes leave it to the first."""
+    from hydra.core.hydra_config import HydraConfig
+
+    name = HydraConfig.get().job.name
+    choices = ", ".join(f"{key} {options[key].name}" for key in ("data", "backbone", "segmenter") if options[key].name)
+    logging.getLogger(__name__).info("%s in %s: %s", name, Path(options.outputs) / options.run, choices)
+
+
+def _tell_end(run: "Run", next_command: str | None) -> None:
     log = logging.getLogger(__name__)
     log.info("wrote %s", run.folder)
     for ids, where in ((run.left_out, ""), (run.unscored, " of the scores")):
@@ -168,23 +179,58 @@ def one_line_errors() -> Iterator[None]:
     """Logging on; what a user can mend ends the script in one line, exit status 2."""
     _set_up_logging()
     end_on_signals()
-    console = Console(stderr=True, highlight=False)
     try:
-        with first_speaks():
-            yield
+        try:
+            with first_speaks():
+                yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+        sys.exit(CLOSED_PIPE)
     except KeyboardInterrupt:
         if not was_started_here():
-            console.print("interrupted; the same command goes on from here")
+            sys.stderr.write("interrupted; the same command goes on from here\n")
         sys.exit(interrupted_status())
     except Exception as error:
+        from rich.console import Console
+
+        from wsss.pipeline.refusals import told
+
         lines = told(error)
         if lines is None:
             raise
-        _fail(console, *lines)
+        _fail(Console(stderr=True, highlight=False), *lines)
+
+
+def _nobody_reads() -> bool:
+    """Whether what this process writes its lines to, `| head` perhaps, has ended."""
+    watch = select.poll()
+    watch.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes plain lines, which stay whole where the output goes to a file."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+        # Here, as libraries set the levels of their own loggers when they are loaded.
+        self.addFilter(lambda record: record.levelno >= logging.WARNING or not record.name.startswith(NOISY))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """A closed pipe is for `one_line_errors`."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise
+        super().handleError(record)
 
 
 def _reason(error: Exception) -> str:
     """An error of a sweep's job in one line, after its traceback if it is none that users can mend."""
+    from wsss.pipeline.refusals import told
+
     lines = told(error)
     if lines is None:
         logging.getLogger(__name__).exception("the job has ended in an error of the program")
@@ -193,15 +239,19 @@ def _reason(error: Exception) -> str:
     return " ".join(lines[0].split()) + more
 
 
-def _fail(console: Console, *messages: str) -> NoReturn:
+def _fail(console: "Console", *messages: str) -> NoReturn:
     for message in messages:
         console.print("[red]error:[/red]", end=" ")
         console.print(" ".join(message.split()), soft_wrap=True, markup=False)
     sys.exit(2)
 
 
-def print_results(run: Run) -> None:
+def print_results(run: "Run") -> None:
     """Show the run's figures with their protocols."""
+    from rich.console import Console
+
+    from wsss.report import results_table
+
     results = run.write_results()
     protocols = json.loads((run.folder / "protocols.json").read_text())
     Console().print(results_table(results, protocols))
@@ -209,21 +259,19 @@ def print_results(run: Run) -> None:
 
 def _overrides() -> list[str]:
     """The options this run (of a sweep, perhaps) was started with, so that the next command can be pasted."""
+    from hydra.core.hydra_config import HydraConfig
+
     return [shlex.quote(option) for option in HydraConfig.get().overrides.task]
 
 
 def _set_up_logging() -> None:
-    # Plain lines: they stay whole when the output goes to a file.
-    handler = logging.StreamHandler(sys.stdout)
     logging.basicConfig(
         level=logging.INFO if is_first() else logging.ERROR,  # one voice for all processes
         format="%(asctime)s  %(message)s",
         datefmt="%H:%M:%S",
-        handlers=[handler],
+        handlers=[_Lines()],
         force=True,
     )
-    for noisy in ("pytorch_lightning", "lightning.pytorch", "timm", "matplotlib", "PIL", "distributed"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.jit")
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # of convolutions
     # Of one class, and of names that browsers have the letters for; the page's plots are text.

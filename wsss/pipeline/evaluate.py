@@ -5,9 +5,8 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.progress import track
 
@@ -18,6 +17,7 @@ from wsss.errors import InputError
 from wsss.masks import require_backend
 from wsss.models import Segmenter, load_segmenter
 from wsss.pipeline.config import Config, EvaluationConfig, InferenceConfig
+from wsss.pipeline.config.scripts import FoldersConfig
 from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.options import check_evaluation
 from wsss.pipeline.predictions import predict, with_inference
@@ -27,28 +27,6 @@ from wsss.pipeline.tables import Evaluation, write_evaluation, write_iou
 from wsss.pipeline.training import autocast, device_of, prepare, show_progress
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class FoldersConfig(EvaluationConfig):
-    """Options of `scripts/evaluate.py` for label maps without a model; see `EvaluationConfig` for the others.
-
-    Attributes:
-        predictions: folder of label maps `<id>.png`, palette or grey.
-        masks: folder of the true ones, by the same names.
-        classes: names of the labels 1, 2, …, `background` before them or not: a list, or a file with one name a
-            line; default: the labels' numbers.
-        background: name of label 0.
-        split: file with the ids that are scored, one a line; default: every mask.
-        out: folder of the scores.
-    """
-
-    predictions: str = "???"
-    masks: str = "???"
-    classes: Any = None
-    background: str = "background"
-    split: str | None = None
-    out: str = "outputs/evaluation"
 
 
 def evaluate(run: Run) -> list[Evaluation]:

@@ -4,7 +4,6 @@ import difflib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from wsss.cam import METHODS, CAMExtractor, fuse, guided_backprop, guided_cam, n
 from wsss.cam.layers import stage_layers
 from wsss.cam.tokens import patch_size
 from wsss.data import eval_transform, read_image
-from wsss.errors import InputError
+from wsss.errors import InputError, first_line
 from wsss.models.imagenet import ImageClassifier, imagenet_classifier
-from wsss.models.weights import first_line
+from wsss.pipeline.config.scripts import ExplainConfig
 from wsss.pipeline.networks import classifier_of, read_classifier
 from wsss.pipeline.options import require
 from wsss.report.overlays import contact_sheet, heatmap_overlay, signed_picture
@@ -28,39 +27,6 @@ from wsss.writing import whole_file
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
-
-@dataclass
-class ExplainConfig:
-    """Options of `scripts/explain.py`.
-
-    Attributes:
-        image: a photograph, or a folder of them.
-        model: an ImageNet classifier of torchvision or timm, or the `model.pt` of a run's classifier or ReCAM step.
-        weights: imagenet, none, or a file; of ImageNet classifiers.
-        cam: a method, see `wsss.cam.METHODS`.
-        layers: names of modules; default: the last of each resolution, down to stride 4.
-        classes: names or indices; default: the `top` best-scoring ones.
-        top: how many classes, where none are named.
-        fusion: how the layers are joined, mean or max.
-        guided: also draw the joined map times the guided gradient of the pixels (Guided Grad-CAM), 0 in grey; for
-            networks of ReLUs.
-        resize_long: longer side of the image as the network sees it, in pixels; null: its own. A vision transformer
-            sees a whole number of patches.
-        out: folder of the pictures and arrays.
-    """
-
-    image: str
-    model: str = "resnet50"
-    weights: str = "imagenet"
-    cam: str = "layer_cam"
-    layers: list[str] | None = None
-    classes: list[str] | None = None
-    top: int = 2
-    fusion: str = "mean"
-    guided: bool = False
-    resize_long: int | None = 320
-    out: str = "outputs/explain"
 
 
 def explain(config: ExplainConfig) -> list[Path]:

@@ -6,7 +6,6 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,12 +18,12 @@ from torch.export import ExportedProgram
 
 import wsss
 from wsss.data import check_masks, eval_transform, read_mask, read_split
-from wsss.errors import InputError
+from wsss.errors import InputError, first_line
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, Segmenter, grown_labels, load_segmenter
-from wsss.models.weights import first_line
 from wsss.photographs import image_size, read_image
 from wsss.pipeline.config import DataConfig
+from wsss.pipeline.config.scripts import ExportConfig
 from wsss.pipeline.graphs import SMALLEST, Graph, add_metadata, onnx_graph, pt2_graph, quantize, trace, write_onnx
 from wsss.pipeline.options import require
 from wsss.pipeline.predict import find_photographs
@@ -39,32 +38,6 @@ TOLERANCE = 1e-3  # of a logit
 AGREEMENT = 0.999  # share of the labels
 MOST_LONG = 1536  # longer side at most, in pixels, of photographs that are scored at their own size
 QUANTIZATIONS = ("static", "dynamic")
-
-
-@dataclass
-class ExportConfig:
-    """Options of `scripts/export.py`.
-
-    Attributes:
-        checkpoint: `model.pt` of a run's segmenter.
-        out: the file: .onnx, or .pt2 for torch.export.
-        opset: ONNX's version of its operators, 18 or later.
-        quantize: `static` or `dynamic`: also write `<out>.int8.onnx`, and tell what it loses.
-        images: photographs to check with and to calibrate by, named as for `predict.py`; default: those of the data.
-        data: the data set whose train photographs calibrate, and whose val photographs check, and score where they have
-            masks; without a root: that of the run the checkpoint lies in.
-        calibration: how many photographs calibrate a static quantisation.
-        limit_images: check and score with the first so many photographs only.
-    """
-
-    checkpoint: str
-    out: str = "model.onnx"
-    opset: int = 18
-    quantize: str | None = None
-    images: str | None = None
-    data: DataConfig = field(default_factory=lambda: DataConfig(root=""))
-    calibration: int = 64
-    limit_images: int | None = None
 
 
 class Material(NamedTuple):

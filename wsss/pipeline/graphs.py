@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from wsss.errors import InputError
+from wsss.errors import InputError, first_line
 from wsss.models import SegmentationNetwork
 from wsss.models.fixed_padding import with_fixed_padding
-from wsss.models.weights import first_line
 
 SMALLEST = 64  # sides in pixels from which on a graph holds
 # Activations too: what a convolution returns is rounded after them, where its range is small.

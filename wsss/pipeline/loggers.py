@@ -8,8 +8,7 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from wsss.errors import InputError
-from wsss.models.weights import first_line
+from wsss.errors import InputError, first_line
 from wsss.pipeline.config import Config, LoggerConfig
 
 # What a tracker that cannot be reached leaves the user to do.

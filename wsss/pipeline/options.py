@@ -20,7 +20,7 @@ from wsss.pipeline.callbacks import PROFILERS
 from wsss.pipeline.config import AugmentConfig, Config
 from wsss.pipeline.loggers import require_trackers
 from wsss.pipeline.maps import STAGE_KINDS, TARGETS, WEIGHT_KINDS
-from wsss.pipeline.processes import num_gpus
+from wsss.pipeline.process_group import num_gpus
 
 SEED_KINDS = (*WEIGHT_KINDS, *STAGE_KINDS)
 STAGES = tuple(f"stage{i}" for i in range(1, 6))

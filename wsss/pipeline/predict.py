@@ -9,7 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -29,7 +29,8 @@ from wsss.exports.coco import SEGMENTATIONS, require_pycocotools
 from wsss.memory import by_halves, is_out_of_memory
 from wsss.models import Segmenter, load_segmenter
 from wsss.photographs import image_size, read_image
-from wsss.pipeline.config import Config, InferenceConfig, TrainerConfig
+from wsss.pipeline.config import Config
+from wsss.pipeline.config.scripts import PredictConfig
 from wsss.pipeline.options import CHOICES, require
 from wsss.pipeline.predictions import predict_batch, with_inference
 from wsss.pipeline.training import autocast, device_of, prepare
@@ -45,33 +46,6 @@ SUFFIXES = sorted({suffix.lower() for suffix in IMAGE_SUFFIXES})
 LISTING = "predictions.json"
 OUTPUTS = ("labels", "overlays", "areas.csv", "annotations.json")
 OVERLAY_LONG = 1600  # longer side of an overlay at most, pixels: it is to be looked at
-
-
-@dataclass
-class PredictConfig:
-    """Options of `scripts/predict.py`.
-
-    Attributes:
-        images: a photograph, a folder with its subfolders, or a glob as photos/**/*.jpg.
-        checkpoint: `model.pt` of a run's segmenter.
-        out: folder of the outputs.
-        overlays: also draw the labels over each photograph.
-        coco: also write COCO instances, as `rle` (needs pycocotools) or `polygons`.
-        batch_size: photographs of one size that go through the network together; worth raising on a GPU.
-        overwrite: make all anew, where photographs that have their label map are skipped else.
-        inference: how photographs are looked at.
-        trainer: hardware; its devices and num_workers play no part.
-    """
-
-    images: str
-    checkpoint: str
-    out: str = "predictions"
-    overlays: bool = True
-    coco: str | None = None
-    batch_size: int = 1
-    overwrite: bool = False
-    inference: InferenceConfig = field(default_factory=InferenceConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
 class Photograph(NamedTuple):

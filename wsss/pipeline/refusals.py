@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -23,7 +22,7 @@ def told(error: BaseException) -> list[str] | None:
         return [f"{error.full_key} has no value; pass {error.full_key}=<value>"]
     if isinstance(error, FaultyDataError):
         return error.messages
-    if isinstance(error, (InputError, MisconfigurationException)):
+    if isinstance(error, InputError) or _is_lightnings(error):
         return [str(error)]
     if isinstance(error, OmegaConfBaseException):
         return [_of_value(error)]
@@ -34,6 +33,11 @@ def told(error: BaseException) -> list[str] | None:
     if isinstance(error, AssertionError) and str(error).startswith("Unexpected type for root: NoneType"):
         return ["an option is given of a group that is null; give the whole group in a file of conf/experiment"]
     return [_of_hydra(error)] if isinstance(error, HydraException) else None
+
+
+def _is_lightnings(error: BaseException) -> bool:
+    """Whether Lightning refuses an option; by name, as it has perhaps not been loaded."""
+    return any(kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__)
 
 
 def _of_value(error: BaseException) -> str:

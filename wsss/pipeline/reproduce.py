@@ -19,7 +19,8 @@ from wsss.models.files import read_checkpoint
 from wsss.pipeline.config import Config
 from wsss.pipeline.environment import differences, environment, read_environment
 from wsss.pipeline.manifest import read_manifest
-from wsss.pipeline.processes import place, wanted
+from wsss.pipeline.process_group import wanted
+from wsss.pipeline.processes import place
 from wsss.pipeline.run import Run, kept_config
 from wsss.pipeline.run_all import STEPS, run_steps
 from wsss.reading import hash_file, read_figures

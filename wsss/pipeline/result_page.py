@@ -9,8 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 
-from wsss.errors import InputError
-from wsss.models.weights import first_line
+from wsss.errors import InputError, first_line
 from wsss.pipeline.result_specs import TableSpec
 from wsss.pipeline.result_tables import PLACEHOLDER, Numbers
 from wsss.report.sweep_tables import NONE, TextTable, p_text

@@ -7,8 +7,7 @@ import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from wsss.errors import InputError
-from wsss.models.weights import first_line
+from wsss.errors import InputError, first_line
 
 
 @dataclass

@@ -18,7 +18,6 @@ from omegaconf import OmegaConf, open_dict
 
 from wsss.errors import InputError
 from wsss.pipeline.config import Config, SearchConfig
-from wsss.pipeline.run import Run
 from wsss.pipeline.sweep_record import Job, announce, gather, job_name, read_job
 from wsss.reading import read_figures
 
@@ -68,6 +67,8 @@ class Search:
             del composed["hydra"]
         options = OmegaConf.to_object(composed)
         assert isinstance(options, Config)
+        from wsss.pipeline.run import Run  # loads torch
+
         if not Run(options).has_train_truth:
             raise InputError("hparams_search: no true masks of the train split, which judge the trials")
         self.folder = Path(options.outputs) / options.run

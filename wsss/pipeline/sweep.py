@@ -21,10 +21,9 @@ from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from wsss.pipeline.config import SearchConfig, SweepConfig
+from wsss.pipeline.processes import default_workers
 from wsss.pipeline.search import Search
 from wsss.pipeline.sweep_record import Job, announce, gather, job_name, read_job
-from wsss.pipeline.sweep_summary import summarize_sweep
-from wsss.pipeline.training import default_workers
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +66,8 @@ class Sweep(Sweeper):
             folder, ill = Search(self, self.search, overrides, arguments).run()
         else:
             folder, ill = self._run_all(combinations(overrides), arguments)
+        from wsss.pipeline.sweep_summary import summarize_sweep  # loads what reports need
+
         summarize_sweep(folder)
         if ill:
             log.error("%d jobs of the sweep failed or are unfinished; the same command goes on with them:", len(ill))

@@ -19,8 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 import wsss
-from wsss.errors import InputError
-from wsss.models.weights import first_line
+from wsss.errors import InputError, first_line
 from wsss.pipeline.sweep_record import SWEEP_FILE, jobs_of, read_job
 from wsss.pipeline.yaml_files import NOT_OPTIONS, load_plain_yaml
 from wsss.reading import finite, read_json

@@ -36,7 +36,7 @@ from wsss.pipeline.callbacks import chosen_callbacks, make_profiler, progress_ba
 from wsss.pipeline.config import AugmentConfig, Config, OptimizerConfig
 from wsss.pipeline.guards import LossGuard
 from wsss.pipeline.loggers import start_loggers
-from wsss.pipeline.processes import end_on_signals, on_first, place
+from wsss.pipeline.processes import default_workers, end_on_signals, on_first, place
 from wsss.tasks import make_optimizer
 from wsss.writing import whole_file
 
@@ -381,11 +381,6 @@ def num_workers(config: Config) -> int:
     if config.trainer.num_workers is not None:
         return config.trainer.num_workers
     return default_workers((os.cpu_count() or 1) // place().local_world)
-
-
-def default_workers(cores: int) -> int:
-    """Loader processes of a training that has so many cores."""
-    return 0 if cores <= 2 else min(cores // 2, 8)
 
 
 def show_progress(config: Config) -> bool:

@@ -18,9 +18,10 @@ from tests.faults.hostile.models import right as right_model
 from tests.pipeline.conftest import compose_config
 from wsss.data import DataDescription, describe
 from wsss.data.palette import encode_mask
+from wsss.pipeline.config.scripts import FoldersConfig, PredictConfig
 from wsss.pipeline.environment import is_made_alike
-from wsss.pipeline.evaluate import FoldersConfig, evaluate_folders
-from wsss.pipeline.predict import PredictConfig, predict_images
+from wsss.pipeline.evaluate import evaluate_folders
+from wsss.pipeline.predict import predict_images
 from wsss.pipeline.run import Run, kept_config, read_manifest
 from wsss.pipeline.sweep_summary import read_sweep
 from wsss.report import write_report

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from wsss.metrics import BOUNDARY, PERCENTILES
+from wsss.defaults import BOUNDARY, PERCENTILES
 
 
 @dataclass

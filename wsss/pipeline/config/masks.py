@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from wsss.masks import CRFParams
+from wsss.defaults import CRFParams
 from wsss.pipeline.config.classifier import OptimizerConfig
 from wsss.pipeline.config.data import AugmentConfig
 

@@ -6,9 +6,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from wsss.errors import InputError
-from wsss.masks import CRFParams
-from wsss.models.weights import first_line
+from wsss.defaults import CRFParams
+from wsss.errors import InputError, first_line
 from wsss.pipeline.config.classifier import OptimizerConfig
 from wsss.pipeline.config.data import AugmentConfig
 

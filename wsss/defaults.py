@@ -1,13 +1,15 @@
-"""What a dense CRF is told."""
+"""Defaults that the mathematics shares with the options, which are read without loading what it needs."""
 
 from dataclasses import dataclass
 
-BACKENDS = ("torch", "pydensecrf")
+BACKENDS = ("torch", "pydensecrf")  # of the dense CRF
+BOUNDARY = 0.02  # width of the band along contours as a share of the image's diagonal, as published
+PERCENTILES = (10, 30, 50, 70, 90)  # of the pixels that ROAD removes
 
 
 @dataclass
 class CRFParams:
-    """Parameters of the CRF; defaults are IRN's and ReCAM's.
+    """Parameters of the dense CRF; defaults are IRN's and ReCAM's.
 
     Attributes:
         iterations: mean-field steps.

@@ -1,0 +1,78 @@
+"""Scripts answer, and can be interrupted, before what takes long to load is loaded; nobody need read what they say."""
+
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import REPOSITORY
+
+SLOW = ("torch", "torchvision", "pytorch_lightning", "timm", "scipy", "matplotlib", "torchmetrics")
+PIPELINE = [sys.executable, str(REPOSITORY / "scripts" / "run_pipeline.py")]
+# As Python's own hook of a site: whatever first asks for a module has the process act as the code says.
+ON_IMPORT = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            {act}
+sys.meta_path.insert(0, Watch())
+"""
+
+
+def environment(folder: Path, module: str, act: str) -> dict[str, str]:
+    """Variables under which a process acts at the first import of a module."""
+    (folder / "sitecustomize.py").write_text(ON_IMPORT.format(module=module, act=act))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY)])}
+
+
+@pytest.mark.parametrize("module", ["wsss", "wsss.errors", "wsss.pipeline.cli", "wsss.pipeline.schema"])
+def test_what_scripts_begin_with_loads_nothing_slow(module: str) -> None:
+    code = f"import sys, {module}; print(*({{*{SLOW!r}}} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert not done.stdout.split()
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["no_such=1"], 2), (["--cfg", "job"], 0)])
+def test_answers_about_options_come_without_torch(tmp_path: Path, arguments: list[str], status: int) -> None:
+    env = environment(tmp_path, "torch", "os._exit(99)")
+    done = subprocess.run([*PIPELINE, *arguments], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+
+
+def test_a_line_is_said_before_libraries_are_loaded(tmp_path: Path) -> None:
+    env = environment(tmp_path, "torch", "sys.stdout.flush(); os._exit(99)")
+    command = [*PIPELINE, "experiment=smoke", f"outputs={tmp_path}"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 99
+    assert f"run_pipeline in {tmp_path}/smoke" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["hydra", "torch", "pytorch_lightning"])
+@pytest.mark.parametrize(("which", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_interruptions_while_libraries_are_loaded(
+    tmp_path: Path, module: str, which: signal.Signals, status: int
+) -> None:
+    env = environment(tmp_path, module, f"os.kill(os.getpid(), {int(which)})")
+    command = [*PIPELINE, "experiment=smoke", f"outputs={tmp_path}", f"data.root={REPOSITORY / 'data' / 'mini_voc'}"]
+    # A suite that was itself started in the background may ignore Ctrl-C, and so would what it starts.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, preexec_fn=heard)
+    assert done.returncode == status
+    assert done.stderr == "interrupted; the same command goes on from here\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["experiment=smoke", "until=classifier"]])
+def test_a_closed_pipe_ends_a_script_quietly(tmp_path: Path, arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*PIPELINE, *arguments, *([] if arguments[0].startswith("--") else [f"outputs={tmp_path}"])]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=env, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
