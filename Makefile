@@ -38,7 +38,8 @@ demo: $(STAMP)
 	$(PY) scripts/run_pipeline.py experiment=demo $(RUN)
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=html:build/coverage
+	@echo "coverage of wsss: $$($(PY) -m coverage report --format=total) %, line by line in build/coverage/index.html"
 
 test-reference: $(REFERENCE)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile tests/masks tests/pipeline/test_make_masks.py tests/pipeline/test_run_all.py

@@ -5,6 +5,7 @@ Writes outputs/<run>/audit/: index.html, classes.csv, images.csv, audit.json.
 Examples:
     python scripts/audit_masks.py run=mine
     python scripts/audit_masks.py run=mine data=folder data.root=photos
+    python scripts/audit_masks.py experiment=demo
 """
 
 from typing import TYPE_CHECKING

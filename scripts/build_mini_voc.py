@@ -3,8 +3,11 @@
 Photographic cut-outs (the Tux Paint stamps) are pasted onto procedural backgrounds, so that every pixel label is known
 exactly while the pictures keep real object texture. The cut-outs of ``val`` are never seen in ``train``.
 
+Examples:
     apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default_*.deb stamps
     python scripts/build_mini_voc.py --stamps stamps/usr/share/tuxpaint/stamps
+    python scripts/build_mini_voc.py --stamps stamps/usr/share/tuxpaint/stamps --out data/other --seed 1
+    python scripts/build_mini_voc.py --stamps ~/stamps --out /tmp/mini_voc
 
 Every image has its own random generator, seeded by (seed, split, index): the same seed gives the same pixels under the
 same numpy and Pillow. The stamps are under GPL-2, and so is every picture made here (see ``data/mini_voc/LICENSE``).
@@ -444,7 +447,7 @@ def build(*, stamps: Path, out: Path, seed: int = 0, splits: Mapping[str, int] =
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="Build the mini_voc data set from the Tux Paint stamps.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stamps", type=Path, required=True, metavar="DIR", help="folder of the Tux Paint stamps")
     parser.add_argument("--out", type=Path, default=Path("data/mini_voc"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

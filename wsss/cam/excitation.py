@@ -183,7 +183,7 @@ def _is_recorded(value: object) -> bool:
 
 
 def _by_rule(compute: Callable[[], Tensor], rule: Rule, *inputs: Tensor) -> Tensor:
-    output: Tensor = _ByRule.apply(compute, rule, *inputs)
+    output: Tensor = _ByRule.apply(compute, rule, *inputs)  # type: ignore[no-untyped-call]
     return output
 
 
