@@ -1,5 +1,6 @@
 """Scripts answer, and can be interrupted, before what takes long to load is loaded; nobody need read what they say."""
 
+import io
 import os
 import signal
 import subprocess
@@ -8,8 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+from rich.console import Console
 
-from tests.pipeline.conftest import REPOSITORY
+from tests.pipeline.conftest import REPOSITORY, compose_config
+from wsss.pipeline.options_tree import options_tree
 
 SLOW = ("torch", "torchvision", "pytorch_lightning", "timm", "scipy", "matplotlib", "torchmetrics")
 PIPELINE = [sys.executable, str(REPOSITORY / "scripts" / "run_pipeline.py")]
@@ -50,7 +54,17 @@ def test_a_line_is_said_before_libraries_are_loaded(tmp_path: Path) -> None:
     command = [*PIPELINE, "experiment=smoke", f"outputs={tmp_path}"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 99
-    assert f"run_pipeline in {tmp_path}/smoke" in done.stdout
+    assert f"run_pipeline: {tmp_path}/smoke" in done.stdout
+
+
+def test_the_tree_of_options_has_what_was_given(tmp_path: Path) -> None:
+    options = OmegaConf.structured(compose_config("experiment=smoke", "recam.sce_weight=0.3", "run='a[b]'"))
+    with Console(width=200, record=True, file=io.StringIO()) as console:
+        console.print(options_tree(options, ["recam.sce_weight=0.3"]))
+    text = console.export_text()
+    assert "a[b], random seed 0" in text
+    assert "sce_weight 0.3" in text
+    assert "given: recam.sce_weight=0.3" in text
 
 
 @pytest.mark.parametrize("module", ["hydra", "torch", "pytorch_lightning"])

@@ -154,12 +154,18 @@ def _command() -> list[str]:
 
 
 def _tell_start(options: "DictConfig") -> None:
-    """Say what begins, while its libraries are still to be loaded; jobs of processes leave it to the first."""
+    """Say what begins, while its libraries are still to be loaded."""
     from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
 
-    name = HydraConfig.get().job.name
-    choices = ", ".join(f"{key} {options[key].name}" for key in ("data", "backbone", "segmenter") if options[key].name)
-    logging.getLogger(__name__).info("%s in %s: %s", name, Path(options.outputs) / options.run, choices)
+    from wsss.pipeline.options_tree import options_tree
+
+    started = HydraConfig.get()
+    folder = Path(options.outputs) / options.run
+    logging.getLogger(__name__).info("%s: %s", started.job.name, folder)
+    console = Console()
+    if console.is_terminal and options.trainer.progress and is_first():
+        console.print(options_tree(options, started.overrides.task))
 
 
 def _tell_end(run: "Run", next_command: str | None) -> None:

@@ -137,6 +137,38 @@ def check_options(config: Config) -> None:
     """
     for name in _added(config):
         raise InputError(f"+{name}: no such option; leave the + out to be told what is like it")
+    _check_ranges(config)
+    _check_maps(config)
+    require(config, "seed", lambda number: 0 <= number < 2**32, "a number from 0, below 2³²")
+    for name in STRIDES:
+        require(config, name, lambda stride: stride in OUTPUT_STRIDES, f"one of {', '.join(map(str, OUTPUT_STRIDES))}")
+    require(config, "localization.connectivity", lambda value: value in LATER, "4 or 8")
+    require(config, "faithfulness.percentiles", lambda values: max(values) <= 100, "numbers of percent")
+    for name in ("run", "outputs", "data.root"):
+        require(config, name, lambda text: bool(text.strip()), "a name")
+    require_trackers(config.logger)
+    _check_segmenter(config)
+    require(config, "data.val_share", lambda share: 0 < share < 1, "a share between 0 and 1")
+    _check_masks(config)
+    _check_trainer(config)
+    is_size = "two numbers of at least 32 pixels, [height,width]"
+    require(config, "plan.image_size", lambda size: len(size) == 2 and min(size) >= 32, is_size)
+    check_inference(config)
+    check_evaluation(config, "evaluation.")
+    for step in STEPS:
+        augment = attrgetter(f"{step}.augment")(config)
+        if augment is not None:
+            _check_augment(augment, f"{step}.augment")
+    check_architecture(config)
+    for step in STEPS:
+        stride = _output_stride(config, step)
+        enough = f"at least {stride} pixels, a cell of the backbone's last stage"
+        if attrgetter(f"{step}.augment")(config) is not None:
+            require(config, f"{step}.augment.crop", lambda crop, stride=stride: crop >= stride, enough)
+
+
+def _check_ranges(config: Config) -> None:
+    """What many options have in common."""
     for name, value in numbers(config):
         if not math.isfinite(value):
             raise InputError(f"{name}={value}: expected a finite number")
@@ -161,6 +193,10 @@ def check_options(config: Config) -> None:
     for name in LISTS_OF_STAGES:
         require(config, name, lambda values: set(values) <= set(STAGES), f"some of {', '.join(STAGES)}")
         require(config, name, lambda values: len(values) == len({*values}), "each stage once")
+
+
+def _check_maps(config: Config) -> None:
+    """ReCAM and the maps that are drawn."""
     lacking = sorted({*config.cam.stages} - {*(config.cam.drawn_stages or config.cam.stages)})
     require(config, "cam.drawn_stages", lambda _: not lacking, f"all of cam.stages, {' and '.join(lacking)} too")
     for name in ("cam.seed", "cam.extra"):
@@ -178,22 +214,21 @@ def check_options(config: Config) -> None:
         require(config, "cam.stage_weights", lambda w: len(w) == num, f"one for each of cam.stages, {num}")
         require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
-    require(config, "seed", lambda number: 0 <= number < 2**32, "a number from 0, below 2³²")
-    for name in STRIDES:
-        require(config, name, lambda stride: stride in OUTPUT_STRIDES, f"one of {', '.join(map(str, OUTPUT_STRIDES))}")
     require(config, "cam.adv.threshold", lambda share: 0 <= share < 1, "a share from 0, below 1")
-    require(config, "localization.connectivity", lambda value: value in LATER, "4 or 8")
-    require(config, "faithfulness.percentiles", lambda values: max(values) <= 100, "numbers of percent")
-    for name in ("run", "outputs", "data.root"):
-        require(config, name, lambda text: bool(text.strip()), "a name")
-    require_trackers(config.logger)
+
+
+def _check_segmenter(config: Config) -> None:
+    """What the segmenter alone has."""
     require(config, "segmenter.skip_stage", lambda name: name in STAGES, f"one of {', '.join(STAGES)}")
     require(config, "segmenter.ema_decay", lambda decay: 0 < decay < 1, "a number between 0 and 1")
     require(config, "segmenter.loss.hardest", lambda share: 0 < share <= 1, "a share above 0, up to 1")
     require(config, "segmenter.loss.bootstrap", lambda share: 0 <= share < 1, "a share from 0, below 1")
     if config.segmenter.loss.confidence:
         require(config, "segmenter.masks", lambda _: False, "none, or segmenter.loss.confidence=false: it needs seeds")
-    require(config, "data.val_share", lambda share: 0 < share < 1, "a share between 0 and 1")
+
+
+def _check_masks(config: Config) -> None:
+    """Pseudo-masks and their threshold."""
     require(config, "masks.threshold", lambda value: 0 <= value < 1, "0 ≤ threshold < 1")
     require(config, "masks.area", lambda share: 0 < share < 1, "a share between 0 and 1")
     require(config, "masks.walk.exp_times", lambda t: t <= 12, "12 at most, which is 4096 steps")
@@ -208,21 +243,6 @@ def check_options(config: Config) -> None:
     is_local = config.masks.backend != "dask"
     require(config, "masks.scheduler", lambda _: not is_local, "none, or masks.backend=dask")
     require(config, "masks.jobs", lambda value: value != 0, "a number of processes, or -1 for one a core")
-    _check_trainer(config)
-    is_size = "two numbers of at least 32 pixels, [height,width]"
-    require(config, "plan.image_size", lambda size: len(size) == 2 and min(size) >= 32, is_size)
-    check_inference(config)
-    check_evaluation(config, "evaluation.")
-    for step in STEPS:
-        augment = attrgetter(f"{step}.augment")(config)
-        if augment is not None:
-            _check_augment(augment, f"{step}.augment")
-    check_architecture(config)
-    for step in STEPS:
-        stride = _output_stride(config, step)
-        enough = f"at least {stride} pixels, a cell of the backbone's last stage"
-        if attrgetter(f"{step}.augment")(config) is not None:
-            require(config, f"{step}.augment.crop", lambda crop, stride=stride: crop >= stride, enough)
 
 
 def check_schedules(config: Config, num_images: int) -> None:

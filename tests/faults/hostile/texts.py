@@ -15,7 +15,8 @@ from tests.faults.hostile.base import HOSTILE_VALUES, Kind, damaged, mutated
 from wsss.data import DataDescription, describe, read_labels, read_split
 from wsss.data.boxes import boxes_in_xml
 from wsss.exports import read_coco
-from wsss.prepare.coco import draw_mask, read_instances
+from wsss.prepare.coco import draw_mask
+from wsss.prepare.coco_json import read_instances
 
 CLASSES = ("cat", "dog", "traffic light")
 IDS = ("one", "sea/two", "three")
