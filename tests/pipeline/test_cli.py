@@ -67,7 +67,7 @@ def test_the_tree_of_options_has_what_was_given(tmp_path: Path) -> None:
     assert "given: recam.sce_weight=0.3" in text
 
 
-@pytest.mark.parametrize("module", ["hydra", "torch", "pytorch_lightning"])
+@pytest.mark.parametrize("module", ["hydra", "torch", "pytorch_lightning", "wsss.pipeline.run"])
 @pytest.mark.parametrize(("which", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
 def test_interruptions_while_libraries_are_loaded(
     tmp_path: Path, module: str, which: signal.Signals, status: int
@@ -79,6 +79,7 @@ def test_interruptions_while_libraries_are_loaded(
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, preexec_fn=heard)
     assert done.returncode == status
     assert done.stderr == "interrupted; the same command goes on from here\n"
+    assert len(done.stdout.splitlines()) <= 1  # what begins
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["experiment=smoke", "until=classifier"]])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wsss.pipeline.run import Run
 
 
-NOISY = ("pytorch_lightning", "lightning", "timm", "matplotlib", "PIL", "distributed")  # loggers of libraries
+NOISY = ("torch", "pytorch_lightning", "lightning", "timm", "matplotlib", "PIL", "distributed")  # loggers of libraries
 CLOSED_PIPE = 141  # exit status, as of a process that SIGPIPE has ended
 
 
