@@ -9,7 +9,9 @@ from collections.abc import Sequence
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or choose outputs=<folder elsewhere>"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "allow it, or choose outputs=<another folder>"),
-    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), "choose outputs=<another folder>"),
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG), "choose another outputs=<folder> or run=<name>"
+    ),
     **dict.fromkeys((errno.ENOENT, errno.ESTALE), "put it back and run again, or choose outputs=<another folder>"),
     errno.EIO: "look at the disk",
 }

@@ -29,9 +29,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         if error.errno is not None and error.filename in (None, str(temporary)):
             error.filename = str(path)  # a failing write names no file, and nobody knows the temporary one
         raise
+    except RuntimeError as error:  # what torch makes of a write that fails after the first
+        if (of_system := _of_system(error)) is None:
+            raise
+        raise OSError(of_system.errno, of_system.strerror, str(path)) from error
     finally:
         with suppress(OSError):  # where it cannot be removed, it could not be made either
             temporary.unlink(missing_ok=True)
+
+
+def _of_system(error: BaseException | None) -> OSError | None:
+    """The system's error behind another."""
+    while error is not None and not (isinstance(error, OSError) and error.errno is not None):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import torch
 
 from tests.faults.kill import outputs_of
 from tests.pipeline.conftest import SMALL
-from wsss.errors import InputError
+from wsss.errors import InputError, disk_fault
 from wsss.pipeline.cli import one_line_errors
+from wsss.pipeline.report import make_report
 from wsss.pipeline.run import Run
 from wsss.pipeline.run_all import run_pipeline
 from wsss.writing import whole_file
@@ -53,18 +56,29 @@ def break_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> dict[str, dict[str, str]]:
-    """The outputs of a run that nothing has disturbed, kept from the first test on."""
-    return {}
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test leaves the folder of a run that nothing has disturbed, for itself and the others."""
+    return tmp_path_factory.mktemp("kept") / "run"
 
 
 @pytest.fixture
-def expected(undisturbed: dict[str, dict[str, str]], make_run: Callable[..., Run]) -> dict[str, str]:
-    if not undisturbed:
-        run = make_run(*OPTIONS, "run=undisturbed")
+def finished(kept: Path, make_run: Callable[..., Run]) -> Run:
+    """A run that has ended, a copy of that one."""
+    run = make_run(*OPTIONS)
+    if not kept.exists():
         run_pipeline(run)
-        undisturbed["run"] = outputs_of(run.folder)
-    return undisturbed["run"]
+        shutil.copytree(run.folder, kept)
+    elif not run.folder.exists():
+        shutil.copytree(kept, run.folder)
+    return run
+
+
+@pytest.fixture
+def expected(finished: Run) -> dict[str, str]:
+    """Its outputs; the folder that a test works in is empty."""
+    outputs = outputs_of(finished.folder)
+    shutil.rmtree(finished.folder)
+    return outputs
 
 
 @pytest.mark.parametrize(
@@ -114,25 +128,41 @@ def test_a_large_file_beyond_the_limit_of_the_process(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("name", ["classifier/model.pt", "seeds/{}.npz", "masks/{}.png", "segmenter/model.pt"])
+def test_what_torch_says_of_a_disk_that_has_taken_a_part_is_told_as_any_other(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "model.pt"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught, whole_file(path) as file:
+            torch.save({"weight": torch.rand(1 << 18)}, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(disk_fault(caught.value)).startswith(f"{path}: File too large; make room, or choose outputs=<")
+    assert not [*tmp_path.iterdir()]
+
+
+OUTPUTS = ("classifier/model.pt", "seeds/{}.npz", "masks/{}.png", "segmenter/model.pt")
+TABLES = ("seeds/iou.csv", "seeds/curve.csv", "masks/iou.csv", "segmenter/iou.csv")
+
+
+@pytest.mark.parametrize("name", [*OUTPUTS, *TABLES])
 def test_a_truncated_output_is_named_and_made_anew_once_deleted(
-    make_run: Callable[..., Run], expected: dict[str, str], name: str
+    make_run: Callable[..., Run], finished: Run, name: str
 ) -> None:
-    run = make_run(*OPTIONS)
-    run_pipeline(run)
-    path = run.folder / name.format(run.train_ids[0])
+    whole = outputs_of(finished.folder)
+    path = finished.folder / name.format(finished.train_ids[0])
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=rf"{path.name}: not as the step has left it; delete it"):
-        run_pipeline(make_run(*OPTIONS))
+    for work in (run_pipeline, make_report) if name in TABLES else (run_pipeline,):
+        with pytest.raises(InputError, match=rf"{path.name}: not as the step has left it; delete it"):
+            work(make_run(*OPTIONS))
     path.unlink()
     run_pipeline(make_run(*OPTIONS))
-    assert outputs_of(run.folder) == expected
+    assert outputs_of(finished.folder) == whole
 
 
-def test_a_model_changed_at_the_same_size_is_noticed(make_run: Callable[..., Run]) -> None:
-    run = make_run(*OPTIONS, "until=classifier")
-    run_pipeline(run)
-    path = run.folder / "classifier" / "model.pt"
+def test_a_model_changed_at_the_same_size_is_noticed(make_run: Callable[..., Run], finished: Run) -> None:
+    path = finished.folder / "classifier" / "model.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -140,10 +170,9 @@ def test_a_model_changed_at_the_same_size_is_noticed(make_run: Callable[..., Run
         run_pipeline(make_run(*OPTIONS, "until=classifier"))
 
 
-def test_files_that_vanish_under_way_are_named(make_run: Callable[..., Run], tmp_path: Path) -> None:
-    run = make_run(*OPTIONS, "until=seeds")
-    run_pipeline(run)
-    seeds = run.folder / "seeds" / f"{run.train_ids[1]}.npz"
+def test_files_that_vanish_under_way_are_named(make_run: Callable[..., Run], finished: Run) -> None:
+    shutil.rmtree(finished.folder / "masks")
+    seeds = finished.folder / "seeds" / f"{finished.train_ids[1]}.npz"
     masks = make_run(*OPTIONS)
     seeds.unlink()
     from wsss.pipeline.make_masks import make_masks

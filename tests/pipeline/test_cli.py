@@ -2,17 +2,20 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from tests.pipeline.conftest import REPOSITORY, compose_config
+from tests.pipeline.conftest import REPOSITORY, SMALL, compose_config
 from wsss.pipeline.options_tree import options_tree
 
 SLOW = ("torch", "torchvision", "pytorch_lightning", "timm", "scipy", "matplotlib", "torchmetrics")
@@ -68,26 +71,69 @@ def test_the_tree_of_options_has_what_was_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["hydra", "torch", "pytorch_lightning", "wsss.pipeline.run"])
-@pytest.mark.parametrize(("which", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
-def test_interruptions_while_libraries_are_loaded(
-    tmp_path: Path, module: str, which: signal.Signals, status: int
-) -> None:
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_interruptions_while_libraries_are_loaded(tmp_path: Path, module: str, which: signal.Signals) -> None:
     env = environment(tmp_path, module, f"os.kill(os.getpid(), {int(which)})")
     command = [*PIPELINE, "experiment=smoke", f"outputs={tmp_path}", f"data.root={REPOSITORY / 'data' / 'mini_voc'}"]
     # A suite that was itself started in the background may ignore Ctrl-C, and so would what it starts.
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, preexec_fn=heard)
-    assert done.returncode == status
+    assert done.returncode == 128 + which
     assert done.stderr == "interrupted; the same command goes on from here\n"
     assert len(done.stdout.splitlines()) <= 1  # what begins
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["experiment=smoke", "until=classifier"]])
-def test_a_closed_pipe_ends_a_script_quietly(tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("run_pipeline", ["--help"]),
+        ("run_pipeline", ["--cfg", "job"]),
+        ("run_pipeline", ["experiment=smoke", "until=classifier"]),
+        ("validate_data", ["experiment=smoke", "limit_images=4"]),  # rich, which prints its table, has a way of its own
+    ],
+)
+def test_a_closed_pipe_ends_a_script_quietly(tmp_path: Path, name: str, arguments: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
-    command = [*PIPELINE, *arguments, *([] if arguments[0].startswith("--") else [f"outputs={tmp_path}"])]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=env, text=True, check=False)
+    done = ended(tmp_path, name, arguments, stdout=write)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_lines_that_a_full_disk_does_not_take_are_one_error(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = ended(tmp_path, "train_cls", [*SMALL, "experiment=smoke"], stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output: No space left on device; make room")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_script_whose_output_is_closed_works(tmp_path: Path) -> None:
+    done = ended(tmp_path, "validate_data", ["experiment=smoke", "limit_images=4"], preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_by_the_name_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    done = ended(tmp_path, "train_cls", [*SMALL, "experiment=smoke", "run=taken"])
+    assert done.returncode == 2
+    assert re.fullmatch(rf"error: {tmp_path}/taken.*: File exists; choose another .*run=<name>.*\n", done.stderr)
+
+
+def test_an_option_of_other_scripts_is_told_as_that(tmp_path: Path) -> None:
+    done = ended(tmp_path, "export", ["checkpoint=model.pt", "trainer=cpu"], outputs=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: trainer: not an option of this script; `--help` shows all options\n",
+    )
+
+
+def ended(
+    folder: Path, name: str, arguments: Sequence[str], *, outputs: bool = True, **more: Any
+) -> "subprocess.CompletedProcess[str]":
+    """A script that has ended, with its outputs in a folder."""
+    options = [*arguments, *([f"outputs={folder}"] if outputs and not arguments[0].startswith("--") else [])]
+    command = [sys.executable, str(REPOSITORY / "scripts" / f"{name}.py"), *options]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+    return subprocess.run(command, cwd=REPOSITORY, env=env, text=True, check=False, **pipes)

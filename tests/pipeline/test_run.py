@@ -285,6 +285,18 @@ def test_options_that_are_cut_short_are_told_and_written_anew(
     assert path.read_text() == whole
 
 
+@pytest.mark.parametrize("kept", [None, 0, 500])
+def test_options_that_are_damaged_are_mended_where_steps_are_kept(
+    make_run: Callable[..., Run], kept: int | None
+) -> None:
+    step = finish(make_run(), "classifier", {}, [])
+    path = step.run.folder / "config.yaml"
+    whole = path.read_text()
+    path.unlink() if kept is None else path.write_text(whole[:kept])
+    assert make_run().step("classifier", {}, []).skip()
+    assert path.read_text() == whole
+
+
 def test_options_that_a_person_has_changed_are_read_without_their_first_line(make_run: Callable[..., Run]) -> None:
     run = make_run()
     run.save_config()

@@ -13,7 +13,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 NOISY = ("torch", "pytorch_lightning", "lightning", "timm", "matplotlib", "PIL", "distributed")  # loggers of libraries
+OUTPUT = "standard output"
 CLOSED_PIPE = 141  # exit status, as of a process that SIGPIPE has ended
 
 
@@ -183,6 +184,8 @@ def _tell_end(run: "Run", next_command: str | None) -> None:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Logging on; what a user can mend ends the script in one line, exit status 2."""
+    if sys.stdout is None:  # closed by who started it
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # for as long as the process lives
     _set_up_logging()
     end_on_signals()
     try:
@@ -190,17 +193,25 @@ def one_line_errors() -> Iterator[None]:
             with first_speaks():
                 yield
         finally:
-            sys.stdout.flush()
+            with _named_output():
+                sys.stdout.flush()
     except BrokenPipeError:
         if not _nobody_reads():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+        _speak_no_more()
         sys.exit(CLOSED_PIPE)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich has met it, and made a status of its own of it
+            sys.exit(CLOSED_PIPE)
+        raise
     except KeyboardInterrupt:
         if not was_started_here():
-            sys.stderr.write("interrupted; the same command goes on from here\n")
+            with suppress(OSError):  # the terminal is gone
+                sys.stderr.write("interrupted; the same command goes on from here\n")
         sys.exit(interrupted_status())
     except Exception as error:
+        if isinstance(error, OSError) and error.filename == OUTPUT:
+            _speak_no_more()
         from rich.console import Console
 
         from wsss.pipeline.refusals import told
@@ -209,6 +220,22 @@ def one_line_errors() -> Iterator[None]:
         if lines is None:
             raise
         _fail(Console(stderr=True, highlight=False), *lines)
+
+
+@contextmanager
+def _named_output() -> Iterator[None]:
+    """Say of a failing write what it was to."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        error.filename = OUTPUT
+        raise
+
+
+def _speak_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
 
 
 def _nobody_reads() -> bool:
@@ -227,10 +254,12 @@ class _Lines(logging.StreamHandler[TextIO]):
         self.addFilter(lambda record: record.levelno >= logging.WARNING or not record.name.startswith(NOISY))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """A closed pipe is for `one_line_errors`."""
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
+        """A closed pipe and a full disk are for `one_line_errors`."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+            return
+        with _named_output():
             raise
-        super().handleError(record)
 
 
 def _reason(error: Exception) -> str:

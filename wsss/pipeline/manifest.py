@@ -50,8 +50,22 @@ def other_pictures(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[
 
 
 def record_files(folder: Path, names: Sequence[str]) -> None:
-    """Write how large a finished step's files are, and the hash of models, beside its manifest."""
+    """Write how large a finished step's files are, and the hash of models and tables, beside its manifest."""
     write_json(folder / FILES, {name: _state(folder / name) for name in names})
+
+
+def recorded_files(folder: Path) -> Sequence[str]:
+    """Names of a finished step's files, as far as they are recorded."""
+    return list(_recorded(folder) or {})
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    """What `record_files` has left, nothing in older runs; None of a damaged file."""
+    path = folder / FILES
+    try:
+        return read_json(path) if path.exists() else {}
+    except InputError:
+        return None
 
 
 def changed_file(folder: Path) -> str | None:
@@ -59,19 +73,22 @@ def changed_file(folder: Path) -> str | None:
 
     Maps and masks are compared by size alone: their formats hold sums of their own, checked when they are read.
     """
-    path = folder / FILES
-    try:
-        recorded = read_json(path) if path.exists() else {}
-    except InputError:
+    recorded = _recorded(folder)
+    if recorded is None:
         return FILES
     return next((name for name, state in recorded.items() if _state(folder / name) != state), None)
+
+
+def is_changed(path: Path) -> bool:
+    """Whether a file of a finished step is not as the step has left it."""
+    return (_recorded(path.parent) or {}).get(path.name) != _state(path)
 
 
 def _state(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     state: dict[str, Any] = {"bytes": path.stat().st_size}
-    return state | {"sha256": hash_file(path)} if path.suffix == ".pt" else state
+    return state | {"sha256": hash_file(path)} if path.suffix in (".pt", ".csv") else state
 
 
 def versions() -> dict[str, str]:

@@ -124,14 +124,15 @@ class _Asked:
 
 
 def interrupted_status() -> int:
-    """Exit status after an interruption, as shells have it: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1."""
+    """Exit status after an interruption, as shells have it: 128 and the signal's number, so 130 for Ctrl-C."""
     return 128 + _Asked.signal
 
 
 def end_on_signals() -> None:
     """End as Ctrl-C does where a cluster or `kill` asks; processes beside the first go without a word.
 
-    SIGTERM is what clusters send before they take a machine back, SIGUSR1 what `sbatch --signal=USR1@120` asks for.
+    SIGTERM is what clusters send before they take a machine back, SIGUSR1 what `sbatch --signal=USR1@120` asks for,
+    SIGHUP what a terminal sends that is closed.
     """
 
     def interrupt(number: int, frame: object) -> None:
@@ -141,16 +142,17 @@ def end_on_signals() -> None:
         raise KeyboardInterrupt
 
     with suppress(ValueError):  # not the main thread: its signals are not ours
-        for which in (signal.SIGTERM, *_of_clusters()):
-            signal.signal(which, interrupt)
+        for which in (signal.SIGTERM, *_of_others()):
+            if signal.getsignal(which) is not signal.SIG_IGN:  # as nohup has SIGHUP
+                signal.signal(which, interrupt)
         if not is_first():
             signal.signal(signal.SIGINT, interrupt)
     if was_started_here() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # no process outlives the one that started it
 
 
-def _of_clusters() -> list[signal.Signals]:
-    return [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []
+def _of_others() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 
 
 def was_started_here() -> bool:

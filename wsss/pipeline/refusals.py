@@ -53,10 +53,14 @@ def _of_hydra(error: HydraException) -> str:
     if isinstance(error, OverrideParseException):
         return f"{message}; {QUOTES}; {HELP}"
     if found := re.match(r"Could not override '(.+?)'", message):
-        return f"{found[1]}: no such option; {_nearest(found[1], option_names()) or HELP}"
+        known = [*option_names()]
+        if found[1] in known:
+            return f"{found[1]}: not an option of this script; {HELP}"
+        return f"{found[1]}: no such option; {_nearest(found[1], known) or HELP}"
     if found := re.search(r"Could not find '(.+)/(.+?)'\s+Available options in '.+?':(.*)", message, re.DOTALL):
-        group, name, known = found[1], found[2], found[3].split()
-        return "; ".join(filter(None, [f"{group}={name}: expected one of {', '.join(known)}", _nearest(name, known)]))
+        group, name, choices = found[1], found[2], found[3].split()
+        expected = f"{group}={name}: expected one of {', '.join(choices)}"
+        return "; ".join(filter(None, [expected, _nearest(name, choices)]))
     if message.startswith("Error merging override") and isinstance(error.__cause__, OmegaConfBaseException):
         reason, *_ = str(error.__cause__).splitlines()
         return f"{message.removeprefix('Error merging override ')}: {reason}"

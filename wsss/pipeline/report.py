@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from wsss.errors import InputError
 from wsss.models import load_segmenter
+from wsss.pipeline.manifest import is_changed, recorded_files
 from wsss.pipeline.run import Run, kept_config
 from wsss.pipeline.training import device_of
 from wsss.report import write_report
@@ -22,6 +23,11 @@ def make_report(run: Run) -> Path:
     """Write `report/index.html` from whatever the run's folder holds."""
     if not any(run.folder.glob("*/manifest.json")):
         raise InputError(f"{run.folder}: no such run; check run=<name>, or start one with scripts/run_pipeline.py")
+    for manifest in run.folder.glob("*/manifest.json"):
+        for name in recorded_files(manifest.parent):
+            table = manifest.parent / name
+            if table.suffix == ".csv" and table.exists() and is_changed(table):
+                raise InputError(f"{table}: not as the step has left it; delete it and run again to make it anew")
     run.write_results()
     model = run.folder / "segmenter" / "model.pt"
     path = write_report(

@@ -315,11 +315,22 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "config.yaml"
         if path.exists():
-            try:
-                kept_config(self.folder)
-            except InputError as error:
-                log.warning("%s; written anew with the options of this start", str(error).partition("; repair")[0])
+            self._tell_broken_config()
         write_text(path, sealed(OmegaConf.to_yaml(OmegaConf.structured(self.config))))
+
+    def mend_config(self) -> None:
+        """Write options anew that are gone or damaged, where a step is kept and they are still its own."""
+        if self._tell_broken_config():
+            self.save_config()
+
+    def _tell_broken_config(self) -> bool:
+        try:
+            kept_config(self.folder)
+        except InputError as error:
+            reason = str(error).partition("; ")[0]
+            log.warning("%s; written anew with the options of this start", reason)
+            return True
+        return False
 
 
 # Options that came after the first runs, and their defaults: left out of a step's settings, so that what was finished

@@ -25,6 +25,7 @@ from wsss.pipeline.manifest import (
     other_pictures,
     read_manifest,
     record_files,
+    recorded_files,
     versions,
 )
 from wsss.pipeline.processes import is_first, on_first
@@ -121,6 +122,7 @@ class Step:
                 damaged = self.folder / changed
                 raise InputError(f"{damaged}: not as the step has left it; delete it and run again to make it anew")
             log.info("%s: finished before, kept", self.name)
+            self.run.mend_config()
         return is_done
 
     def _take_twin(self, *, scored: bool) -> bool:
@@ -141,7 +143,7 @@ class Step:
         manifest = read_manifest(path) if path.exists() else None
         if manifest is None or manifest["state"] != "done" or manifest["fingerprint"] != self.fingerprint:
             return False
-        is_whole = all((folder / name).exists() for name in self.outputs)
+        is_whole = all((folder / name).exists() for name in {*self.outputs, *recorded_files(folder)})
         return is_whole and (_is_scored(manifest) or not scored) and not self._other_pictures(manifest)
 
     def _other_pictures(self, manifest: Mapping[str, Any]) -> list[str]:
@@ -227,16 +229,20 @@ class Step:
         other, run = self._other_pictures(manifest), self.run
         ids = {*run.train_ids, *run.val_ids}
         if "photographs" in other:
-            return f"other photographs (the newest now is {newest(map(run.data.image_path, ids))})"
+            return f"other photographs than there are now ({self._newest_photograph()})"
         if "truth" in other and self.of_truth:
             return f"other true masks (the newest now is {newest(map(run.data.mask_path, ids))})"
         if "truth" in other:
             log.info("%s: true masks have changed; scored anew", self.name)
         return None
 
+    def _newest_photograph(self) -> str:
+        ids = {*self.run.train_ids, *self.run.val_ids}
+        return f"the newest is {newest(map(self.run.data.image_path, ids))}"
+
     def _end(self, seconds: float) -> None:
         """Record files and figures."""
-        record_files(self.folder, self.outputs)
+        record_files(self.folder, [*self.outputs, *(path.name for path in self.folder.glob("*.csv"))])
         self._write("done", seconds=seconds)
         self.run.write_results()
         end_loggers(self.loggers, self.figures, is_done=True)
@@ -262,7 +268,7 @@ class Step:
             )
         if "photographs" in other_pictures(manifest, self.run.data_state()):
             raise InputError(
-                f"{path.parent}: made with other photographs than {self.run.data.root} has now; "
+                f"{path.parent}: made with other photographs than there are now ({self._newest_photograph()}); "
                 "choose another run=<name>, or redo the step with overwrite=true"
             )
         return str(manifest["fingerprint"])

@@ -32,7 +32,7 @@ from wsss.pipeline.networks import new_segmenter, save_segmenter
 from wsss.pipeline.processes import in_turn, is_first, on_first
 from wsss.pipeline.refine_seeds import source_of_masks
 from wsss.pipeline.run import Run
-from wsss.pipeline.step import Step
+from wsss.pipeline.step import SCRIPT_OF, Step
 from wsss.pipeline.tables import VOID_POLICY, write_iou
 from wsss.pipeline.training import (
     augmentation,
@@ -115,7 +115,7 @@ def train_segmenter(run: Run, lesson: Lesson) -> Step:
         require_masks(run, lesson.folder)
     elif lesson.fingerprint is not None:
         check_masks(run.data, lesson.ids, lesson.folder)
-    counts = count_labels(run.data, lesson.ids, lesson.folder)
+    counts = _count_labels(run, lesson)
     check_masks_teach(counts, run.labels, lesson.folder, own=bool(lesson.inputs))
     prepare(run.config)
     network = in_turn(lambda: new_segmenter(run))  # weights may have to be fetched
@@ -128,6 +128,16 @@ def train_segmenter(run: Run, lesson: Lesson) -> Step:
         on_first(lambda: _save_and_score(run, step, network, lesson))
     on_first(lambda: _look_for_collapse(run, step, counts))
     return step
+
+
+def _count_labels(run: Run, lesson: Lesson) -> NDArray[np.int64]:
+    try:
+        return count_labels(run.data, lesson.ids, lesson.folder)
+    except InputError as error:
+        if not lesson.inputs:
+            raise
+        remedy = f"delete it, and `python scripts/{SCRIPT_OF['masks']}` makes it anew"
+        raise InputError(f"{str(error).partition('; ')[0]}; {remedy}") from None
 
 
 def _save_and_score(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson) -> None:
