@@ -71,6 +71,13 @@ def test_steps_of_other_photographs_are_refused_and_redone_if_wished(run_of: Cal
     assert (run.folder / "environment.json").read_bytes() != known
 
 
+def test_steps_of_other_images_are_built_upon(run_of: Callable[..., Run]) -> None:
+    finish(run_of("limit_images=4"), "classifier")
+    run = run_of("limit_images=6")
+    finish(run, "seeds", "classifier")
+    assert {"classifier/miou", "seeds/miou"} <= {*run.write_results()}
+
+
 def test_no_run_takes_over_what_others_made_of_other_photographs(run_of: Callable[..., Run]) -> None:
     run = run_of("run=first")
     finish(run, "classifier")

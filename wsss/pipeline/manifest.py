@@ -54,6 +54,15 @@ def record_files(folder: Path, names: Sequence[str]) -> None:
     write_json(folder / FILES, {name: _state(folder / name) for name in names})
 
 
+def is_of_others(below: Mapping[str, Any], settings: Mapping[str, Any], now: Mapping[str, str]) -> bool:
+    """Whether a step that another builds on was made with other photographs under the same names.
+
+    Steps may be of different images, as seeds of a part of what the classifier has learnt from: these are let be.
+    """
+    is_same = below["settings"].get("images") == settings.get("images")
+    return is_same and "photographs" in other_pictures(below, now)
+
+
 def recorded_files(folder: Path) -> Sequence[str]:
     """Names of a finished step's files, as far as they are recorded."""
     return list(_recorded(folder) or {})

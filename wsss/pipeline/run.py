@@ -25,7 +25,7 @@ from wsss.models.recam import PUBLISHED
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
 from wsss.pipeline.data_state import data_hash, files_fingerprint
 from wsss.pipeline.environment import read_environment
-from wsss.pipeline.manifest import PICTURES, fingerprint, other_pictures, read_manifest
+from wsss.pipeline.manifest import PICTURES, fingerprint, is_of_others, read_manifest
 from wsss.pipeline.options import check_options, check_schedules
 from wsss.pipeline.processes import on_first
 from wsss.pipeline.step import Protocol, Step
@@ -297,7 +297,7 @@ class Run:
             return all(
                 s in done
                 and done[s]["fingerprint"] == before
-                and "photographs" not in other_pictures(done[s], done[step].get("pictures", {}))
+                and not is_of_others(done[s], done[step]["settings"], done[step].get("pictures", {}))
                 and is_current(s, (*above, step))
                 for s, before in inputs
             )

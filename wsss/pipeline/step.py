@@ -22,6 +22,7 @@ from wsss.pipeline.manifest import (
     changed_file,
     fingerprint,
     first_difference,
+    is_of_others,
     other_pictures,
     read_manifest,
     record_files,
@@ -266,7 +267,7 @@ class Step:
             raise InputError(
                 f"{path.parent}: not finished; run `python scripts/{script} run={self.run.config.run}` first"
             )
-        if "photographs" in other_pictures(manifest, self.run.data_state()):
+        if is_of_others(manifest, self.settings, self.run.data_state()):
             raise InputError(
                 f"{path.parent}: made with other photographs than there are now ({self._newest_photograph()}); "
                 "choose another run=<name>, or redo the step with overwrite=true"
