@@ -160,7 +160,7 @@ def check_disk(step: Step, what: str, needed: float, num_images: int) -> None:
     log.info("%s: up to %.1f MB for %d images", what, needed / 1e6, num_images)
     if needed > free:
         raise InputError(
-            f"{step.folder}: {needed / 1e6:.2g} MB needed, {free / 1e6:.2g} MB free; leave out kinds of cam.extra"
+            f"{step.folder}: {needed / 1e6:.3f} MB needed, {free / 1e6:.3f} MB free; leave out kinds of cam.extra"
         )
 
 
