@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsss.errors import InputError
 from wsss.pipeline.cli import script
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ def main(options: "DictConfig") -> None:
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from wsss.errors import InputError
     from wsss.pipeline.config import Config
     from wsss.pipeline.plan import make_plan, measured_run
     from wsss.pipeline.plan_tables import comparison_table, plan_json, plan_notes, plan_table

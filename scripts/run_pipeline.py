@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from wsss.pipeline.cli import print_results, run_script, script
+from wsss.pipeline.processes import on_first
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 def run_and_show(run: "Run") -> None:
     """All steps, then the table."""
-    from wsss.pipeline.processes import on_first
     from wsss.pipeline.run_all import run_pipeline
 
     run_pipeline(run)

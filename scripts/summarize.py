@@ -10,13 +10,13 @@ Examples:
 import argparse
 from pathlib import Path
 
+from wsss.errors import InputError
 from wsss.pipeline.cli import one_line_errors
 
 
 @one_line_errors()
 def main() -> None:
     """A table, and what a sweep ends in."""
-    from wsss.errors import InputError
     from wsss.pipeline.sweep_summary import FIGURES, check_figures, is_recorded, print_sweep, read_sweep, write_sweep
     from wsss.report.sweep_tables import runs_csv
     from wsss.writing import write_csv

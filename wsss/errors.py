@@ -66,6 +66,16 @@ def is_plain(name: str) -> bool:
     return _UNPRINTABLE.search(name) is None
 
 
+def is_called(error: BaseException, name: str) -> bool:
+    """Whether an error is of a class of this name, whose library has perhaps not been loaded."""
+    return any(kind.__name__ == name for kind in type(error).__mro__)
+
+
+def without_remedy(error: Exception) -> str:
+    """What is wrong, for a message with a remedy of its own: ours end in one, after a semicolon."""
+    return str(error).rpartition("; ")[0] or str(error)
+
+
 def first_line(error: Exception) -> str:
     """What an error says, short enough to be quoted within one line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from wsss.errors import is_called
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -15,8 +17,8 @@ _SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch, numpy or Python says that memory, of a GPU or the machine, does not suffice."""
-    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
-        return True  # torch's, by its name: whoever tells of an error has perhaps not loaded torch
+    if isinstance(error, MemoryError) or is_called(error, "OutOfMemoryError"):  # torch's
+        return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def other_pictures(manifest: Mapping[str, Any], now: Mapping[str, str]) -> list[str]:
     """Which of `PICTURES` are not those that a step was made with; none where it does not say, as in older runs."""
     was = manifest.get("pictures", {})
-    return [name for name in PICTURES if {name} <= {*was} & {*now} and was[name] != now[name]]
+    return [name for name in PICTURES if name in was and name in now and was[name] != now[name]]
 
 
 def record_files(folder: Path, names: Sequence[str]) -> None:
@@ -77,20 +77,22 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def changed_file(folder: Path) -> str | None:
-    """The first of a finished step's files that is not as the step has left it; None where nothing is recorded.
+def changed_files(folder: Path, suffix: str = "") -> Iterator[Path]:
+    """A finished step's files, of those recorded with this suffix, that are not as the step has left them.
 
     Maps and masks are compared by size alone: their formats hold sums of their own, checked when they are read.
     """
     recorded = _recorded(folder)
-    if recorded is None:
-        return FILES
-    return next((name for name, state in recorded.items() if _state(folder / name) != state), None)
+    if recorded is None and FILES.endswith(suffix):
+        yield folder / FILES
+    for name, state in (recorded or {}).items():
+        if name.endswith(suffix) and _state(folder / name) != state:
+            yield folder / name
 
 
-def is_changed(path: Path) -> bool:
-    """Whether a file of a finished step is not as the step has left it."""
-    return (_recorded(path.parent) or {}).get(path.name) != _state(path)
+def damaged(path: Path) -> InputError:
+    """What users are told of a file that `changed_files` has found."""
+    return InputError(f"{path}: not as the step has left it; delete it and run again to make it anew")
 
 
 def _state(path: Path) -> dict[str, Any] | None:

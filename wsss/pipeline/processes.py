@@ -20,6 +20,7 @@ T = TypeVar("T")
 # Seconds in which the first process's end reaches the others.
 PATIENCE = 10
 _PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
+_ASKING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 OURS = "wsss-"  # start of the name of a group of processes that `start` has made
 
 
@@ -142,17 +143,13 @@ def end_on_signals() -> None:
         raise KeyboardInterrupt
 
     with suppress(ValueError):  # not the main thread: its signals are not ours
-        for which in (signal.SIGTERM, *_of_others()):
+        for which in _ASKING:
             if signal.getsignal(which) is not signal.SIG_IGN:  # as nohup has SIGHUP
                 signal.signal(which, interrupt)
         if not is_first():
             signal.signal(signal.SIGINT, interrupt)
     if was_started_here() and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # no process outlives the one that started it
-
-
-def _of_others() -> list[signal.Signals]:
-    return [getattr(signal, name) for name in ("SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 
 
 def was_started_here() -> bool:

@@ -9,7 +9,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from wsss.errors import FaultyDataError, InputError, disk_fault
+from wsss.errors import FaultyDataError, InputError, disk_fault, is_called
 from wsss.memory import is_out_of_memory
 
 HELP = "`--help` shows all options"
@@ -22,7 +22,7 @@ def told(error: BaseException) -> list[str] | None:
         return [f"{error.full_key} has no value; pass {error.full_key}=<value>"]
     if isinstance(error, FaultyDataError):
         return error.messages
-    if isinstance(error, InputError) or _is_lightnings(error):
+    if isinstance(error, InputError) or is_called(error, "MisconfigurationException"):  # Lightning's
         return [str(error)]
     if isinstance(error, OmegaConfBaseException):
         return [_of_value(error)]
@@ -33,11 +33,6 @@ def told(error: BaseException) -> list[str] | None:
     if isinstance(error, AssertionError) and str(error).startswith("Unexpected type for root: NoneType"):
         return ["an option is given of a group that is null; give the whole group in a file of conf/experiment"]
     return [_of_hydra(error)] if isinstance(error, HydraException) else None
-
-
-def _is_lightnings(error: BaseException) -> bool:
-    """Whether Lightning refuses an option; by name, as it has perhaps not been loaded."""
-    return any(kind.__name__ == "MisconfigurationException" for kind in type(error).__mro__)
 
 
 def _of_value(error: BaseException) -> str:

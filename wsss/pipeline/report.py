@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from wsss.errors import InputError
 from wsss.models import load_segmenter
-from wsss.pipeline.manifest import is_changed, recorded_files
+from wsss.pipeline.manifest import changed_files, damaged
 from wsss.pipeline.run import Run, kept_config
 from wsss.pipeline.training import device_of
 from wsss.report import write_report
@@ -24,10 +24,9 @@ def make_report(run: Run) -> Path:
     if not any(run.folder.glob("*/manifest.json")):
         raise InputError(f"{run.folder}: no such run; check run=<name>, or start one with scripts/run_pipeline.py")
     for manifest in run.folder.glob("*/manifest.json"):
-        for name in recorded_files(manifest.parent):
-            table = manifest.parent / name
-            if table.suffix == ".csv" and table.exists() and is_changed(table):
-                raise InputError(f"{table}: not as the step has left it; delete it and run again to make it anew")
+        for table in changed_files(manifest.parent, ".csv"):
+            if table.exists():
+                raise damaged(table)
     run.write_results()
     model = run.folder / "segmenter" / "model.pt"
     path = write_report(

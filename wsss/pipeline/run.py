@@ -20,7 +20,7 @@ from joblib import cpu_count
 from omegaconf import OmegaConf
 
 from wsss.data import DataDescription, Finding, ImageCache, Survey, describe, label_table, read_split, survey
-from wsss.errors import FaultyDataError, InputError
+from wsss.errors import FaultyDataError, InputError, without_remedy
 from wsss.models.recam import PUBLISHED
 from wsss.pipeline.config import AdvConfig, Config, DataConfig
 from wsss.pipeline.data_state import data_hash, files_fingerprint
@@ -312,23 +312,23 @@ class Run:
 
     def save_config(self) -> None:
         """Keep the resolved options of the newest step beside the outputs; each step's own are in its manifest."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "config.yaml"
-        if path.exists():
+        if (self.folder / "config.yaml").exists():
             self._tell_broken_config()
-        write_text(path, sealed(OmegaConf.to_yaml(OmegaConf.structured(self.config))))
+        self._write_config()
 
     def mend_config(self) -> None:
         """Write options anew that are gone or damaged, where a step is kept and they are still its own."""
         if self._tell_broken_config():
-            self.save_config()
+            self._write_config()
+
+    def _write_config(self) -> None:
+        write_text(self.folder / "config.yaml", sealed(OmegaConf.to_yaml(OmegaConf.structured(self.config))))
 
     def _tell_broken_config(self) -> bool:
         try:
             kept_config(self.folder)
         except InputError as error:
-            reason = str(error).partition("; ")[0]
-            log.warning("%s; written anew with the options of this start", reason)
+            log.warning("%s; written anew with the options of this start", without_remedy(error))
             return True
         return False
 

@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from wsss.pipeline.environment import code_state, is_made_alike, record_environm
 from wsss.pipeline.loggers import end_loggers
 from wsss.pipeline.manifest import (
     PICTURES,
-    changed_file,
+    changed_files,
+    damaged,
     fingerprint,
     first_difference,
     is_of_others,
@@ -91,6 +93,12 @@ class Step:
         self._lock = StepLock(Path(run.config.outputs), name, self.fingerprint)
         self.loggers: list[Logger] = []
 
+    @cached_property
+    def pictures(self) -> dict[str, str]:
+        """Hashes of the photographs and true masks that it sees, as they were when it was first asked for."""
+        state = self.run.data_state()
+        return {name: state[name] for name in PICTURES}
+
     @property
     def is_finished(self) -> bool:
         """Whether the outputs are whole and made with these very options."""
@@ -119,9 +127,8 @@ class Step:
 
     def _is_kept(self, *, scored: bool) -> bool:
         if is_done := self._is_done(self.folder, scored=scored):
-            if (changed := changed_file(self.folder)) is not None:
-                damaged = self.folder / changed
-                raise InputError(f"{damaged}: not as the step has left it; delete it and run again to make it anew")
+            for path in changed_files(self.folder):
+                raise damaged(path)
             log.info("%s: finished before, kept", self.name)
             self.run.mend_config()
         return is_done
@@ -132,7 +139,7 @@ class Step:
         if self._has_outputs() and (manifest is None or manifest["fingerprint"] != self.fingerprint):
             return False
         for folder in self._twins():
-            is_whole = self._is_done(folder, scored=scored) and changed_file(folder) is None
+            is_whole = self._is_done(folder, scored=scored) and not any(changed_files(folder))
             if is_whole and is_made_alike(folder.parent, self.run.config.trainer):
                 self._take(folder)
                 return True
@@ -149,7 +156,7 @@ class Step:
 
     def _other_pictures(self, manifest: Mapping[str, Any]) -> list[str]:
         """What it was made with, or scored by, and has changed since under the same names."""
-        other = other_pictures(manifest, self.run.data_state())
+        other = other_pictures(manifest, self.pictures)
         return [name for name in other if name == "photographs" or self.of_truth or _is_scored(manifest)]
 
     def _twins(self) -> list[Path]:
@@ -227,19 +234,17 @@ class Step:
         if manifest["fingerprint"] != self.fingerprint:
             change = first_difference(manifest, {"settings": self.settings, "inputs": self.inputs})
             return f"other options ({change})"
-        other, run = self._other_pictures(manifest), self.run
-        ids = {*run.train_ids, *run.val_ids}
+        other, data = self._other_pictures(manifest), self.run.data
         if "photographs" in other:
-            return f"other photographs than there are now ({self._newest_photograph()})"
+            return f"other photographs than there are now (the newest is {self._newest(data.image_path)})"
         if "truth" in other and self.of_truth:
-            return f"other true masks (the newest now is {newest(map(run.data.mask_path, ids))})"
+            return f"other true masks (the newest now is {self._newest(data.mask_path)})"
         if "truth" in other:
             log.info("%s: true masks have changed; scored anew", self.name)
         return None
 
-    def _newest_photograph(self) -> str:
-        ids = {*self.run.train_ids, *self.run.val_ids}
-        return f"the newest is {newest(map(self.run.data.image_path, ids))}"
+    def _newest(self, path_of: Callable[[str], Path]) -> str:
+        return newest(map(path_of, {*self.run.train_ids, *self.run.val_ids}))
 
     def _end(self, seconds: float) -> None:
         """Record files and figures."""
@@ -267,9 +272,10 @@ class Step:
             raise InputError(
                 f"{path.parent}: not finished; run `python scripts/{script} run={self.run.config.run}` first"
             )
-        if is_of_others(manifest, self.settings, self.run.data_state()):
+        if is_of_others(manifest, self.settings, self.pictures):
+            newest_now = self._newest(self.run.data.image_path)
             raise InputError(
-                f"{path.parent}: made with other photographs than there are now ({self._newest_photograph()}); "
+                f"{path.parent}: made with other photographs than there are now (the newest is {newest_now}); "
                 "choose another run=<name>, or redo the step with overwrite=true"
             )
         return str(manifest["fingerprint"])
@@ -291,7 +297,7 @@ class Step:
             "figures": self.figures,
             "protocols": self.protocols,
             "seconds": seconds,
-            "pictures": {name: self.run.data_state()[name] for name in PICTURES},
+            "pictures": self.pictures,
             "versions": versions(),
             "code": code_state(),
         }

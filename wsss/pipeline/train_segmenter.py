@@ -21,7 +21,7 @@ from wsss.data import (
     read_mask,
     save_mask,
 )
-from wsss.errors import InputError
+from wsss.errors import InputError, without_remedy
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import SegmentationNetwork, load_segmenter
 from wsss.models.files import read_checkpoint
@@ -137,7 +137,7 @@ def _count_labels(run: Run, lesson: Lesson) -> NDArray[np.int64]:
         if not lesson.inputs:
             raise
         remedy = f"delete it, and `python scripts/{SCRIPT_OF['masks']}` makes it anew"
-        raise InputError(f"{str(error).partition('; ')[0]}; {remedy}") from None
+        raise InputError(f"{without_remedy(error)}; {remedy}") from None
 
 
 def _save_and_score(run: Run, step: Step, network: SegmentationNetwork, lesson: Lesson) -> None:
