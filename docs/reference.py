@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from wsss.pipeline import schema  # noqa: F401 - makes the option classes known
 from wsss.pipeline.config import Config, SearchConfig
 from wsss.pipeline.config.scripts import ExplainConfig, ExportConfig, FoldersConfig, PredictConfig
-from wsss.pipeline.options import CHOICES
+from wsss.pipeline.ranges import CHOICES
 from wsss.writing import write_text
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,8 @@ import pytest
 from tests.pipeline.conftest import EXPERIMENTS, compose_config
 from wsss.errors import InputError
 from wsss.masks import CRFParams
-from wsss.pipeline.options import CHOICES, SEED_KINDS, check_options, for_processes
+from wsss.pipeline.options import check_options, for_processes
+from wsss.pipeline.ranges import CHOICES, SEED_KINDS
 
 REFUSED = [
     "masks.refine=affinity",

@@ -21,7 +21,7 @@ from wsss.errors import InputError, first_line
 from wsss.models.imagenet import ImageClassifier, imagenet_classifier
 from wsss.pipeline.config.scripts import ExplainConfig
 from wsss.pipeline.networks import classifier_of, read_classifier
-from wsss.pipeline.options import require
+from wsss.pipeline.ranges import require
 from wsss.report.overlays import contact_sheet, heatmap_overlay, signed_picture
 from wsss.writing import whole_file
 

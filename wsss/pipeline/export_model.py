@@ -25,8 +25,8 @@ from wsss.photographs import image_size, read_image
 from wsss.pipeline.config import DataConfig
 from wsss.pipeline.config.scripts import ExportConfig
 from wsss.pipeline.graphs import SMALLEST, Graph, add_metadata, onnx_graph, pt2_graph, quantize, trace, write_onnx
-from wsss.pipeline.options import require
 from wsss.pipeline.predict import find_photographs
+from wsss.pipeline.ranges import require
 from wsss.pipeline.run import describe_data, open_run
 from wsss.prepare.progress import follow
 

@@ -31,8 +31,8 @@ from wsss.models import Segmenter, load_segmenter
 from wsss.photographs import image_size, read_image
 from wsss.pipeline.config import Config
 from wsss.pipeline.config.scripts import PredictConfig
-from wsss.pipeline.options import CHOICES, require
 from wsss.pipeline.predictions import predict_batch, with_inference
+from wsss.pipeline.ranges import CHOICES, require
 from wsss.pipeline.training import autocast, device_of, prepare
 from wsss.prepare.progress import follow
 from wsss.reading import read_json

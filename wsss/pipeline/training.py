@@ -135,13 +135,10 @@ def fit(
         _check_checkpoint(checkpoint, task)
         log.info("continuing from %s", checkpoint)
     step.loggers = start_loggers(config, folder)
-    here, is_sharded = place(), config.trainer.strategy == "fsdp" and place().world > 1
-    if here.world > 1 and config.trainer.sync_batchnorm:
-        task.model = convert_sync_batchnorm(task.model)
-    trained = copy.deepcopy(task) if is_sharded else task
+    trained, strategy = _for_processes(config, task)
     trainer = _trainer(
         config,
-        strategy=_sharded(trained) if is_sharded else "ddp",
+        strategy=strategy,
         max_epochs=epochs,
         logger=step.loggers,
         profiler=make_profiler(config, folder),
@@ -151,7 +148,7 @@ def fit(
             EpochSeed(config.seed),
             LossGuard(guarded, attrgetter(f"{guarded}.optimizer.lr")(config), checkpoint.parent),
             *chosen_callbacks(config, figure),
-            *_callbacks(config, checkpoint.parent, figure if keep_best else None),
+            *_epoch_callbacks(config, checkpoint.parent, figure if keep_best else None),
         ],
         num_sanity_val_steps=0,
         check_val_every_n_epoch=config.trainer.val_every,
@@ -161,13 +158,23 @@ def fit(
     if ended is None:
         with _plain_ends(f"a lower {guarded}.batch_size or smaller {guarded}.augment.crop"):
             trainer.fit(trained, datamodule=data, ckpt_path=str(checkpoint) if is_begun else None, weights_only=True)
-    if is_sharded or ended is not None:
+    if trained is not task or ended is not None:
         # What Lightning would restore of a training that has ended are not the averaged weights.
         task.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
     if stops_early(config):
         number = trainer.current_epoch if ended is None else ended
         step.add_figure(f"{step.name}/epochs", number, split=config.data.val, figure=figure)
     return trainer
+
+
+def _for_processes(config: Config, task: pl.LightningModule) -> tuple[pl.LightningModule, str | FSDPStrategy]:
+    """What Lightning trains, by which strategy: the task itself, or a copy that it takes to pieces."""
+    if place().world > 1 and config.trainer.sync_batchnorm:
+        task.model = convert_sync_batchnorm(task.model)
+    if place().world == 1 or config.trainer.strategy != "fsdp":
+        return task, "ddp"
+    pieces = copy.deepcopy(task)
+    return pieces, _sharded(pieces)
 
 
 def _ended_epochs(checkpoint: Path, epochs: int) -> int | None:
@@ -360,7 +367,8 @@ def optimizer_options(config: OptimizerConfig) -> Mapping[str, Any]:
     }
 
 
-def _callbacks(config: Config, checkpoints: Path, best: str | None) -> list[Callback]:
+def _epoch_callbacks(config: Config, checkpoints: Path, best: str | None) -> list[Callback]:
+    """What tells of each epoch, shows how far it is and keeps its weights."""
     one_file: dict[str, Any] = {"save_top_k": 1, "enable_version_counter": False}
     callbacks: list[Callback] = [EpochLines()]
     if best is not None:

@@ -30,6 +30,7 @@ from wsss.report.gallery import (
 from wsss.report.headline import cards, environment_facts, references
 from wsss.report.overlays import RGB, class_legend, contact_sheet, greyed, over, paled
 from wsss.report.page_plots import (
+    Protocols,
     best_threshold,
     chosen_threshold,
     confusion_plots,
@@ -123,7 +124,7 @@ def write_report(
     report = run_folder / "report"
     report.mkdir(parents=True, exist_ok=True)
     files = RunFiles(run_folder)
-    results, protocols, curves = files.results(), files.protocols(), files.seed_curves()
+    results, protocols = files.results(), files.protocols()
     classes_of = partial(present_classes, files, description)
     choose: Choose = partial(choose_images, classes_of=classes_of, num_classes=description.num_classes)
 
@@ -140,40 +141,20 @@ def write_report(
     shown = [i for i in val_ids if i in predicted] or (val_ids if predict is not None else [])
     val = make("val", shown, val_columns(files), predictions)
 
-    audit, environment_record = files.audit(), files.environment()
     page = environment().get_template("report.html.j2")
     text = page.render(
-        run=run_folder.resolve().name,
         data=description.name,
         counts=f"{len(train_ids)} training and {len(val_ids)} validation images",
-        version=__version__,
-        prefix=PREFIX,
         chain=_middle(train.rows, masks.miou),
-        cards=cards(results, protocols, description.classes),
-        references=references(results, protocols, description.classes),
-        groups=[group for group in result_groups(results, protocols) if group.title != "time"],
-        void_note=void_note(protocols),
-        plots=figure_plots(files, results, protocols),
-        confusions=confusion_plots(
-            {"Pseudo-masks, train": masks.confusion, "Segmenter, val": predictions.confusion},
-            ["background", *description.classes],
-            protocols,
-        ),
-        trainings=training_plots(files),
-        sweep=list(sweep_figures(files)),
         galleries=[gallery for gallery in (train, val) if gallery.rows],
-        audit=audit and audit_tables(audit["summary"], audit["classes"]) | {"worst": audit["worst"]},
-        times=_times(results),
-        repeat=_repeat(run_folder),
-        command=environment_record.get("command", ""),
-        facts=environment_facts(environment_record),
-        config=files.config(),
         licence=licence_of(description),
-        notes=list(dict.fromkeys(files.notes)),
+        **_figures(files, results, protocols, description.classes, masks, predictions),
+        **_circumstances(files, run_folder),
+        notes=list(dict.fromkeys(files.notes)),  # of all that has been read above
     )
     sheet = choose([row.image_id for row in train.rows], num_images=SHEET_ROWS)
     _write_sheet(report / "gallery.png", files, description, sheet, predict)
-    if curves:
+    if curves := files.seed_curves():
         chosen = chosen_threshold(protocols, "seeds/miou")
         write_png(
             report / "threshold_curve.png", threshold_curves(curves, chosen=chosen, oracle=best_threshold(curves))
@@ -181,6 +162,48 @@ def write_report(
     _write(report / "index.html", text.encode("utf-8"))
     log.info("report: %.1f MB", (report / "index.html").stat().st_size / 1e6)
     return report / "index.html"
+
+
+def _figures(
+    files: RunFiles,
+    results: dict[str, float],
+    protocols: Protocols,
+    classes: Sequence[str],
+    masks: ScoredImages,
+    predictions: ScoredImages,
+) -> dict[str, Any]:
+    """Tables and plots for the page, by their names in its template."""
+    audit = files.audit()
+    return {
+        "cards": cards(results, protocols, classes),
+        "references": references(results, protocols, classes),
+        "groups": [group for group in result_groups(results, protocols) if group.title != "time"],
+        "void_note": void_note(protocols),
+        "plots": figure_plots(files, results, protocols),
+        "confusions": confusion_plots(
+            {"Pseudo-masks, train": masks.confusion, "Segmenter, val": predictions.confusion},
+            ["background", *classes],
+            protocols,
+        ),
+        "trainings": training_plots(files),
+        "sweep": list(sweep_figures(files)),
+        "audit": audit and audit_tables(audit["summary"], audit["classes"]) | {"worst": audit["worst"]},
+        "times": _times(results),
+    }
+
+
+def _circumstances(files: RunFiles, run_folder: Path) -> dict[str, Any]:
+    """What made the run and how it is repeated, by the names in the page's template."""
+    record = files.environment()
+    return {
+        "run": run_folder.resolve().name,
+        "version": __version__,
+        "prefix": PREFIX,
+        "repeat": _repeat(run_folder),
+        "command": record.get("command", ""),
+        "facts": environment_facts(record),
+        "config": files.config(),
+    }
 
 
 def environment() -> Environment:

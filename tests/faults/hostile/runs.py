@@ -55,6 +55,42 @@ ENVIRONMENT = {
 }
 CURVE = "kind,threshold,miou\nseed,0.1,20\nseed,0.2,30\ncam,0.1,10\n"
 IOU = "label,iou\nbackground,80.1\ncat,20.5\ndog,\n"
+LAUGHS = "a0: &a0 [lol, lol]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+VALUES = [
+    "!!python/object/apply:os.system [touch /tmp/wsss-hostile-code-ran]",
+    "!!python/name:os.system",
+    "!!python/module:os",
+    "!!binary aGk=",
+    "!!set {a, b}",
+    "!!timestamp 2020-01-01",
+    "${oc.env:HOME}",
+    "${run}",
+    "${data.root}",
+    "${outputs}/x",
+    "${script_doc:}",
+    "${oc.decode:'[1]'}",
+    "&a [*a]",
+    "[" * 5000,
+    "{a: " * 500,
+    "~",
+    ".nan",
+    "-.inf",
+    "1e999",
+    "0x10",
+    "yes",
+    "'\\0'",
+    '"\\x00"',
+    '"\\ud800"',
+    "2020-01-01",
+    "1" * 5000,
+    "|",
+    ">",
+    "? x",
+    "- x",
+    "@",
+    "%",
+    "`",
+]
 
 
 def right(folder: Path) -> Path:
@@ -170,54 +206,15 @@ def report_run(path: Path) -> None:
 def _config(rng: Random, folder: Path) -> Path:
     path = right(folder) / "config.yaml"
     text = path.read_text()
-    laughs = "a0: &a0 [lol, lol]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
-    tags = [
-        "!!python/object/apply:os.system [touch /tmp/wsss-hostile-code-ran]",
-        "!!python/name:os.system",
-        "!!python/module:os",
-        "!!binary aGk=",
-        "!!set {a, b}",
-        "!!timestamp 2020-01-01",
-    ]
-    values = [
-        *tags,
-        "${oc.env:HOME}",
-        "${run}",
-        "${data.root}",
-        "${outputs}/x",
-        "${script_doc:}",
-        "${oc.decode:'[1]'}",
-        "&a [*a]",
-        "[" * 5000,
-        "{a: " * 500,
-        "~",
-        ".nan",
-        "-.inf",
-        "1e999",
-        "0x10",
-        "yes",
-        "'\\0'",
-        '"\\x00"',
-        '"\\ud800"',
-        "2020-01-01",
-        "1" * 5000,
-        "|",
-        ">",
-        "? x",
-        "- x",
-        "@",
-        "%",
-        "`",
-    ]
     form = rng.choice(["value", "value", "value", "laughs", "group", "damaged", "unknown", "huge"])
     if form == "value":
         lines = text.splitlines()
         at = rng.randrange(len(lines))
         key, _, _ = lines[at].removesuffix(":").partition(": ")
-        lines[at] = f"{key}: {rng.choice(values)}"
+        lines[at] = f"{key}: {rng.choice(VALUES)}"
         text = "\n".join(lines)
     elif form == "laughs":
-        text = rng.choice([text + laughs, laughs + text.replace("classes: null", "classes: *a11")])
+        text = rng.choice([text + LAUGHS, LAUGHS + text.replace("classes: null", "classes: *a11")])
     elif form == "group":
         text = rng.choice(
             [

@@ -1,42 +1,39 @@
-"""Tests of the mini_voc generator, on stamps drawn here, and of the committed data set."""
+"""mini_voc's generator, on stamps drawn here, and of the committed data set."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from wsss.errors import InputError
+from wsss.labels import VOID, palette
+from wsss.prepare.mini_scenes import MIN_VISIBLE_PIXELS, SIZE, Layer, instance_map
+from wsss.prepare.mini_voc import (
+    CLASSES,
+    FOLDERS,
+    LEFT_OUT,
+    OBJECT_SHARES,
+    build_mini_voc,
+    load_cutouts,
+    plan_split,
+    split_of,
+)
+
 ROOT = Path(__file__).resolve().parents[2]
 MINI_VOC = ROOT / "data" / "mini_voc"
 SPLITS = {"train": 4, "val": 2}
-
-
-def load_script() -> ModuleType:
-    """Import the generator, which is a script and belongs to no package."""
-    spec = importlib.util.spec_from_file_location("build_mini_voc", ROOT / "scripts" / "build_mini_voc.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-mini = load_script()
 
 
 @pytest.fixture(scope="module")
 def stamps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Draw six stamps per class: an ellipse with stripes on a transparent ground, in RGBA and palette mode."""
     root = tmp_path_factory.mktemp("stamps")
-    for number, (label, folders) in enumerate(mini.FOLDERS.items()):
+    for number, (label, folders) in enumerate(FOLDERS.items()):
         (root / folders[0]).mkdir(parents=True)
         for index in range(6):
             stamp = Image.new("RGBA", (90, 70))
@@ -54,7 +51,7 @@ def stamps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(stamps: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build a few images from the drawn stamps."""
     out = tmp_path_factory.mktemp("built")
-    mini.build(stamps=stamps, out=out, seed=3, splits=SPLITS)
+    build_mini_voc(stamps, out, seed=3, splits=SPLITS)
     return out
 
 
@@ -86,22 +83,22 @@ def check_image(root: Path, name: str) -> None:
     mask = read_mask(root, name)
     with Image.open(root / "JPEGImages" / f"{name}.jpg") as image:
         assert image.mode == "RGB"
-        assert image.size == (mini.SIZE, mini.SIZE)
-    assert mask.shape == (mini.SIZE, mini.SIZE)
-    assert (xml.findtext("size/width"), xml.findtext("size/height")) == (str(mini.SIZE), str(mini.SIZE))
+        assert image.size == (SIZE, SIZE)
+    assert mask.shape == (SIZE, SIZE)
+    assert (xml.findtext("size/width"), xml.findtext("size/height")) == (str(SIZE), str(SIZE))
     assert xml.findtext("filename") == f"{name}.jpg"
     assert xml.findtext("segmented") == "1"
 
     objects = xml.findall("object")
-    labels = [mini.CLASSES.index(item.findtext("name", "")) + 1 for item in objects]
+    labels = [CLASSES.index(item.findtext("name", "")) + 1 for item in objects]
     assert 1 <= len(objects) <= 3
     assert len(set(labels)) == len(labels)
-    assert set(np.unique(mask).tolist()) == {0, mini.VOID, *labels}
+    assert set(np.unique(mask).tolist()) == {0, VOID, *labels}
     for item, label in zip(objects, labels, strict=True):
         box = tuple(int(item.findtext(f"bndbox/{tag}", "")) for tag in ("xmin", "ymin", "xmax", "ymax"))
         ys, xs = np.nonzero(mask == label)
         assert box == (xs.min() + 1, ys.min() + 1, xs.max() + 1, ys.max() + 1)
-        assert len(ys) >= mini.MIN_VISIBLE_PIXELS
+        assert len(ys) >= MIN_VISIBLE_PIXELS
         assert item.findtext("truncated") in {"0", "1"}
         assert item.findtext("difficult") == "0"
 
@@ -112,16 +109,16 @@ def stamps_used(root: Path, split: str) -> set[str]:
 
 
 def test_same_seed_gives_same_bytes(stamps: Path, built: Path, tmp_path: Path) -> None:
-    mini.build(stamps=stamps, out=tmp_path / "again", seed=3, splits=SPLITS)
-    mini.build(stamps=stamps, out=tmp_path / "other", seed=4, splits=SPLITS)
+    build_mini_voc(stamps, tmp_path / "again", seed=3, splits=SPLITS)
+    build_mini_voc(stamps, tmp_path / "other", seed=4, splits=SPLITS)
     assert contents(tmp_path / "again") == contents(built)
     assert contents(tmp_path / "other") != contents(built)
 
 
 def test_rebuild_replaces_images_and_keeps_other_files(stamps: Path, built: Path, tmp_path: Path) -> None:
-    mini.build(stamps=stamps, out=tmp_path, seed=5, splits={"train": 5, "val": 2})
+    build_mini_voc(stamps, tmp_path, seed=5, splits={"train": 5, "val": 2})
     (tmp_path / "JPEGImages" / "holiday.jpg").write_bytes(b"mine")
-    mini.build(stamps=stamps, out=tmp_path, seed=3, splits=SPLITS)
+    build_mini_voc(stamps, tmp_path, seed=3, splits=SPLITS)
     assert contents(tmp_path) == contents(built) | {"JPEGImages/holiday.jpg": b"mine"}
 
 
@@ -142,8 +139,8 @@ def test_built_images_agree_with_their_annotations(built: Path) -> None:
 
 
 def test_split_rule(stamps: Path) -> None:
-    assert [index for index in range(20) if mini.split_of(index) == "val"] == [2, 5, 8, 12, 15, 18]
-    cutouts = mini.load_cutouts(stamps)
+    assert [index for index in range(20) if split_of(index) == "val"] == [2, 5, 8, 12, 15, 18]
+    cutouts = load_cutouts(stamps)
     assert [cutout.path for cutout in cutouts["val"]["bird"]] == ["animals/birds/bird2.png", "animals/birds/bird5.png"]
     assert len(cutouts["train"]["bird"]) == 4
     # The lobster is left out before the fish are counted.
@@ -151,45 +148,39 @@ def test_split_rule(stamps: Path) -> None:
 
 
 def test_plan_shares_classes_and_counts_out(stamps: Path) -> None:
-    cutouts = mini.load_cutouts(stamps)["train"]
-    plan = mini.plan_split(cutouts, images=60, rng=np.random.default_rng(0))
+    cutouts = load_cutouts(stamps)["train"]
+    plan = plan_split(cutouts, images=60, rng=np.random.default_rng(0))
     assert Counter(len(chosen) for chosen in plan) == {1: 21, 2: 27, 3: 12}
     used = Counter(cutout.label for chosen in plan for cutout in chosen)
     assert max(used.values()) - min(used.values()) <= 1
     assert all(len({cutout.label for cutout in chosen}) == len(chosen) for chosen in plan)
 
 
-def test_palette_is_the_voc_colour_map(built: Path) -> None:
-    palette = np.reshape(mini.voc_palette(), (256, 3)).tolist()
-    assert palette[:6] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128]]
-    assert palette[255] == [224, 224, 192]
+def test_masks_have_the_colours_of_voc(built: Path) -> None:
     with Image.open(built / "SegmentationClass" / "mini_000001.png") as mask:
-        assert mask.getpalette() == mini.voc_palette()
+        assert mask.getpalette() == palette().ravel().tolist()
 
 
 def test_void_rim_separates_objects() -> None:
     def square(top: int, left: int) -> object:
-        opacity = np.zeros((mini.SIZE, mini.SIZE))
+        opacity = np.zeros((SIZE, SIZE))
         opacity[top : top + 20, left : left + 20] = 1
-        return mini.Layer(colours=np.zeros((mini.SIZE, mini.SIZE, 3)), opacity=opacity, area=400)
+        return Layer(colours=np.zeros((SIZE, SIZE, 3)), opacity=opacity, area=400)
 
-    instances = mini.instance_map([square(10, 10), square(10, 25)])
+    instances = instance_map([square(10, 10), square(10, 25)])
     assert instances[20].tolist()[8:47] == [0] + [255] + [1] * 14 + [255] + [2] * 20 + [255] + [0]
     assert instances[8:11, 15].tolist() == [0, 255, 1]
 
 
-def test_missing_stamps_name_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert mini.main(["--stamps", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "tuxpaint-stamps-default" in error
-    assert "dpkg -x" in error
+def test_missing_stamps_name_the_package(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"tuxpaint-stamps-default.*dpkg -x"):
+        build_mini_voc(tmp_path / "none", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_too_few_stamps_name_the_class(tmp_path: Path) -> None:
-    with pytest.raises(mini.BuildError, match="too few PNG stamps of class bird"):
-        mini.load_cutouts(tmp_path)
+    with pytest.raises(InputError, match="too few PNG stamps of class bird"):
+        load_cutouts(tmp_path)
 
 
 class TestCommitted:
@@ -208,10 +199,10 @@ class TestCommitted:
     def test_shares(self, split: str) -> None:
         objects = [read_objects(MINI_VOC, name) for name in read_ids(MINI_VOC, split)]
         sizes = Counter(len(items) for items in objects)
-        for count, share in mini.OBJECT_SHARES.items():
+        for count, share in OBJECT_SHARES.items():
             assert sizes[count] / len(objects) == pytest.approx(share, abs=0.01)
         used = Counter(item.findtext("name") for items in objects for item in items)
-        assert set(used) == set(mini.CLASSES)
+        assert set(used) == set(CLASSES)
         assert max(used.values()) - min(used.values()) <= 1
 
     def test_images_agree_with_their_annotations(self) -> None:
@@ -222,7 +213,7 @@ class TestCommitted:
         train, val = stamps_used(MINI_VOC, "train"), stamps_used(MINI_VOC, "val")
         assert (len(train), len(val)) == (90, 38)
         assert not train & val
-        assert not (train | val) & mini.LEFT_OUT
+        assert not (train | val) & LEFT_OUT
 
     def test_licence_lies_beside(self) -> None:
         licence = (MINI_VOC / "LICENSE").read_text()
