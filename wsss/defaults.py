@@ -1,10 +1,17 @@
-"""Defaults that the mathematics shares with the options, which are read without loading what it needs."""
+"""Defaults and names that options and scripts share with what they choose, which is not loaded to read them."""
 
 from dataclasses import dataclass
 
 BACKENDS = ("torch", "pydensecrf")  # of the dense CRF
 BOUNDARY = 0.02  # width of the band along contours as a share of the image's diagonal, as published
 PERCENTILES = (10, 30, 50, 70, 90)  # of the pixels that ROAD removes
+LABEL_MAPS = ("masks", "predictions")  # what a run has to export
+EXPORT_FORMATS = ("coco", "yolo", "voc", "png")
+SEGMENTATIONS = ("rle", "polygons")  # of COCO's annotations
+COMPETITIONS = ("comp5", "comp6")  # of VOC's server
+COCO_CROWDS = ("class", "void")  # what crowd regions are drawn as
+COCO_VALUES = ("contiguous", "category")  # what the values of masks of COCO are
+VOC_SAMPLES = ("voc300",)  # of each, prepare/lists/ has <name>_train.txt and <name>_val.txt
 
 
 @dataclass

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from wsss.data import read_mask, save_mask
+from wsss.defaults import EXPORT_FORMATS
 from wsss.errors import InputError
 from wsss.pipeline import train_segmenter
-from wsss.pipeline.export_masks import FORMATS, export_masks
+from wsss.pipeline.export_masks import export_masks
 from wsss.pipeline.import_masks import import_masks
 from wsss.pipeline.run import Run
 
@@ -44,7 +45,7 @@ def corrected_file(run: Run, folder: Path, **image: Any) -> Path:
 
 def test_each_format_gets_a_folder_of_its_own(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
-    formats = [name for name in FORMATS if name != "voc"]  # which refuses a part of the split, see below
+    formats = [name for name in EXPORT_FORMATS if name != "voc"]  # which refuses a part of the split, see below
     for what, ids in (("masks", run.train_ids), ("predictions", run.val_ids)):
         out = tmp_path / what
         export_masks(run, out, what=what, formats=formats)

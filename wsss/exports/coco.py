@@ -18,7 +18,6 @@ from wsss.exports.regions import Region, regions
 from wsss.reading import read_json
 from wsss.writing import write_text
 
-SEGMENTATIONS = ("rle", "polygons")
 VOID_NAME = "void"
 T = TypeVar("T")
 

@@ -11,8 +11,6 @@ from wsss.errors import InputError
 from wsss.exports.maps import LabelMaps
 from wsss.writing import whole_file
 
-COMPETITIONS = ("comp5", "comp6")
-
 
 def write_voc(maps: LabelMaps, folder: Path, *, split_ids: Sequence[str], competition: str = "comp6") -> int:
     """Write `results.tar.gz` with `results/VOC2012/Segmentation/<competition>_test_cls/<id>.png`, palette PNGs.

@@ -15,9 +15,6 @@ from wsss.writing import whole_folder
 
 log = logging.getLogger(__name__)
 
-KINDS = ("masks", "predictions")
-FORMATS = ("coco", "yolo", "voc", "png")
-
 
 def export_masks(
     run: Run,
@@ -37,7 +34,7 @@ def export_masks(
         folder: where.
         what: `masks`, of the train images, or `predictions`; those that are missing are made.
         split: whose images are predicted, which need neither labels nor masks; default: the run's val.
-        formats: some of `FORMATS`.
+        formats: some of `EXPORT_FORMATS`.
         segmentation: see `write_coco`.
         void: see `write_coco`.
         competition: see `write_voc`.

@@ -23,9 +23,10 @@ import wsss
 from wsss.data import DataDescription, read_mask, save_mask
 from wsss.data.files import IMAGE_SUFFIXES
 from wsss.data.table import image_id_of
+from wsss.defaults import SEGMENTATIONS
 from wsss.errors import InputError, is_plain
 from wsss.exports import LabelMaps, write_coco
-from wsss.exports.coco import SEGMENTATIONS, require_pycocotools
+from wsss.exports.coco import require_pycocotools
 from wsss.memory import by_halves, is_out_of_memory
 from wsss.models import Segmenter, load_segmenter
 from wsss.photographs import image_size, read_image

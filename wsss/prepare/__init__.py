@@ -3,14 +3,13 @@
 from wsss.prepare.archives import Entry, open_archive, unpack
 from wsss.prepare.disk import check_space, disk_errors
 from wsss.prepare.download import Archive, fetch
-from wsss.prepare.samples import SAMPLES, packaged_list, rebuild_sample
+from wsss.prepare.samples import packaged_list, rebuild_sample
 from wsss.prepare.tables import write_labels, write_list
 from wsss.prepare.trainaug import merge_trainaug
 from wsss.prepare.voc import COUNTS, SBD, TRAINVAL, prepare_voc
 
 __all__ = [
     "COUNTS",
-    "SAMPLES",
     "SBD",
     "TRAINVAL",
     "Archive",

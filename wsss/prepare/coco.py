@@ -37,6 +37,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from wsss.data import VOID, read_mask, save_mask
+from wsss.defaults import COCO_CROWDS, COCO_VALUES
 from wsss.errors import InputError
 from wsss.photographs import opened
 from wsss.prepare.coco_json import ADDRESS, ANNOTATIONS_ADDRESS, CocoImage, Instances, read_instances
@@ -44,8 +45,6 @@ from wsss.prepare.progress import follow
 from wsss.reading import read_json
 from wsss.writing import write_csv, write_text
 
-CROWD = ("class", "void")
-VALUES = ("contiguous", "category")
 ORIGIN = "origin.json"  # beside the masks: how they were made
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ SPLITS = (Split("train", "train2014", 82_783), Split("val", "val2014", 40_504))
 
 
 MaskMaker = Callable[[CocoImage], NDArray[np.uint8]]
-# For each of VALUES, the label value of each value a mask may hold.
+# For each of COCO_VALUES, the label value of each value a mask may hold.
 Conventions = Mapping[str, Mapping[int, int]]
 
 
@@ -102,8 +101,10 @@ def prepare_coco(
         InputError: if something is missing or damaged, or there are masks that were made in another way.
     """
     target = root / "SegmentationClass"
-    if crowd not in CROWD or values not in (None, *VALUES):
-        raise ValueError(f"expected crowd of {CROWD} and values of {VALUES} or None, got {crowd!r} and {values!r}")
+    if crowd not in COCO_CROWDS or values not in (None, *COCO_VALUES):
+        raise ValueError(
+            f"expected crowd of {COCO_CROWDS} and values of {COCO_VALUES} or None, got {crowd!r} and {values!r}"
+        )
     _check_options(target, draws=masks and given is None, given=given, jobs=jobs)
     parts = _read_parts(root)
     _write_tables(root, parts)
@@ -276,7 +277,7 @@ def find_mask(image: CocoImage, folder: Path) -> Path | None:
 
 def _conventions(label_values: Mapping[int, int]) -> Conventions:
     own = {0: 0, VOID: VOID}
-    return dict(zip(VALUES, [{v: v for v in label_values.values()} | own, {**label_values} | own], strict=True))
+    return dict(zip(COCO_VALUES, [{v: v for v in label_values.values()} | own, {**label_values} | own], strict=True))
 
 
 def tell_values(paths: Sequence[Path], conventions: Conventions, *, jobs: int = 1) -> str:

@@ -11,7 +11,6 @@ from wsss.prepare.tables import check_files, log_end, write_labels, write_list
 
 log = logging.getLogger(__name__)
 
-SAMPLES = ("voc300",)  # names of lists/<name>_train.txt and lists/<name>_val.txt
 SPLITS = ("train", "val")
 
 
@@ -20,7 +19,7 @@ def rebuild_sample(name: str, root: Path, out: Path) -> int:
     """Copy a sample's images and masks out of VOC; write its lists, and its labels from the masks.
 
     Args:
-        name: one of `SAMPLES`.
+        name: one of `wsss.defaults.VOC_SAMPLES`.
         root: VOC 2012.
         out: folder of the sample; what is there is kept.
 
