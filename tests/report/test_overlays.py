@@ -5,7 +5,6 @@ from wsss.report.overlays import (
     LegendEntry,
     boundaries,
     class_heatmap_layer,
-    class_heatmap_overlay,
     class_legend,
     contact_sheet,
     greyed,
@@ -53,18 +52,18 @@ def test_no_share_of_colour_leaves_the_photograph() -> None:
 
 def test_the_highest_map_colours_a_pixel() -> None:
     maps = np.array([[[1.0, 0.2]], [[0.5, 0.8]]])
-    overlay = class_heatmap_overlay(GREY, maps, [0, 1], alpha=1)
+    overlay = over(paled(GREY), class_heatmap_layer(maps, [0, 1], alpha=1))
     np.testing.assert_array_equal(overlay[0, 0], [205, 0, 0])  # 1.6 × (128, 0, 0)
     np.testing.assert_array_equal(overlay[0, 1], [30, 194, 30])  # 0.2 × (90 + 0.6 · 100) + 0.8 × 1.6 × (0, 128, 0)
 
 
 def test_an_image_without_classes_has_a_plain_heat_map() -> None:
-    assert (class_heatmap_overlay(GREY, np.zeros((0, 1, 2)), []) == 150).all()
+    assert (over(paled(GREY), class_heatmap_layer(np.zeros((0, 1, 2)), [])) == 150).all()
 
 
 def test_maps_and_classes_must_agree() -> None:
     with pytest.raises(ValueError, match=r"K = 1 classes, got \(2, 1, 2\)"):
-        class_heatmap_overlay(GREY, np.zeros((2, 1, 2)), [0])
+        class_heatmap_layer(np.zeros((2, 1, 2)), [0])
 
 
 def test_labels_are_tinted_outlined_and_background_left_alone() -> None:
@@ -85,10 +84,6 @@ def test_void_is_light_and_hatched() -> None:
 def test_a_layer_over_a_photograph_is_its_overlay() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (6, 8, 3), np.uint8)
-    maps = rng.random((2, 6, 8))
-    np.testing.assert_array_equal(
-        over(paled(image), class_heatmap_layer(maps, [0, 1])), class_heatmap_overlay(image, maps, [0, 1])
-    )
     labels = rng.choice(np.array([0, 1, 255], np.uint8), (6, 8))
     layer = label_layer(labels)
     assert not layer[labels == 0, 3].any()

@@ -57,33 +57,12 @@ def signed_picture(values: NDArray[np.floating]) -> RGB:
     return _to_uint8(127.5 + 127.5 * values / (3 * spread or 1.0))
 
 
-def class_heatmap_overlay(
-    image: RGB, maps: NDArray[np.floating], classes: Sequence[int] | NDArray[np.integer], *, alpha: float = 0.85
-) -> RGB:
-    """Lay the maps of several classes over a paled photograph, each in its class's colour.
-
-    A pixel takes the colour of its highest map; the higher the score, the more of the photograph it covers.
-
-    Args:
-        image: (H, W, 3) uint8.
-        maps: (K, H, W), values in [0, 1]; K may be 0.
-        classes: K zero-based class ids.
-        alpha: share of the colour where a map is 1.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        ValueError: if the shapes disagree.
-    """
-    _check(image, maps.shape[1:], alpha)
-    return over(paled(image), class_heatmap_layer(maps, classes, alpha=alpha))
-
-
 def class_heatmap_layer(
     maps: NDArray[np.floating], classes: Sequence[int] | NDArray[np.integer], *, alpha: float = 0.85
 ) -> RGBA:
-    """The colours of `class_heatmap_overlay` by themselves, to lie over a photograph of any size.
+    """The maps of several classes, each in its class's colour, to lie over a paled photograph of any size.
+
+    A pixel takes the colour of its highest map; the higher the score, the more of the photograph it covers.
 
     Args:
         maps: (K, h, w), values in [0, 1]; K may be 0.
