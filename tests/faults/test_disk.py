@@ -161,6 +161,13 @@ def test_a_truncated_output_is_named_and_made_anew_once_deleted(
     assert outputs_of(finished.folder) == whole
 
 
+def test_a_page_made_while_a_step_writes_its_tables_anew_is_made(make_run: Callable[..., Run], finished: Run) -> None:
+    manifest = finished.folder / "seeds" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"state": "done"', '"state": "running"'))
+    (finished.folder / "seeds" / "iou.csv").write_text("label,iou\nbackground,50\n")
+    assert make_report(make_run(*OPTIONS)).exists()
+
+
 def test_a_model_changed_at_the_same_size_is_noticed(make_run: Callable[..., Run], finished: Run) -> None:
     path = finished.folder / "classifier" / "model.pt"
     content = bytearray(path.read_bytes())

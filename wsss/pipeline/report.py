@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from wsss.errors import InputError
 from wsss.models import load_segmenter
-from wsss.pipeline.manifest import changed_files, damaged
+from wsss.pipeline.manifest import changed_files, damaged, read_manifest
 from wsss.pipeline.run import Run, kept_config
 from wsss.pipeline.training import device_of
 from wsss.report import write_report
@@ -23,9 +23,9 @@ def make_report(run: Run) -> Path:
     """Write `report/index.html` from whatever the run's folder holds."""
     if not any(run.folder.glob("*/manifest.json")):
         raise InputError(f"{run.folder}: no such run; check run=<name>, or start one with scripts/run_pipeline.py")
-    for manifest in run.folder.glob("*/manifest.json"):
-        for table in changed_files(manifest.parent, ".csv"):
-            if table.exists():
+    for path in run.folder.glob("*/manifest.json"):
+        if read_manifest(path)["state"] == "done":  # else its tables are perhaps being written
+            for table in filter(Path.exists, changed_files(path.parent, ".csv")):
                 raise damaged(table)
     run.write_results()
     model = run.folder / "segmenter" / "model.pt"
