@@ -1,4 +1,4 @@
-# make demo | test | faults | compat | lint | docs | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
+# make install | demo | test | faults | compat | lint | docs | bench | bench-gpu | results | clean. Each target makes its own .venv first, which is quick the second time.
 #   make test-reference   the masks' tests against pydensecrf, which is installed first and needs a C++ compiler
 #   PYTHON=…              interpreter the environment is made with (3.10 or newer)
 #   RUN="a=1 b=2"         further options of the demo
@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed
 REFERENCE := $(VENV)/.installed-pydensecrf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference faults compat lint docs bench bench-gpu results clean
+.PHONY: help install demo test test-reference faults compat lint docs bench bench-gpu results clean
 
 help:
 	@head -5 Makefile | cut -c3-
@@ -33,6 +33,8 @@ $(REFERENCE): $(STAMP)
 	  { echo "error: no C++ compiler, which pydensecrf needs: install one (Debian: apt install g++; macOS: xcode-select --install)"; exit 1; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[crf]"
 	@touch $@
+
+install: $(STAMP)
 
 demo: $(STAMP)
 	$(PY) scripts/run_pipeline.py experiment=demo $(RUN)
