@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from tests.report.conftest import RESULTS, SEEDS_PROTOCOL
-from wsss.report.tables import format_time, result_groups, results_table, stamp
+from wsss.report.tables import result_groups, results_table, stamp
 
 SEEDS_STAMP = "mini_voc train · 600 images · threshold 0.42 (mean Otsu, no truth) · scales 0.5,1,1.5 + flip · no CRF"
 
@@ -80,10 +80,3 @@ def test_names_are_no_markup() -> None:
 def test_nothing_gives_an_empty_table() -> None:
     assert result_groups({}, {}) == []
     assert "figure" in rendered({}, {})
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (71.3, "1 min 11 s"), (3725, "1 h 02 min")]
-)
-def test_times_have_two_units(seconds: float, text: str) -> None:
-    assert format_time(seconds) == text

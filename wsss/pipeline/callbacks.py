@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from wsss.pipeline.config import CallbacksConfig, Config, EarlyStoppingConfig
+from wsss.progress import Pace
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,27 @@ def chosen_callbacks(config: Config, figure: str | None) -> list[Callback]:
     if options.model_summary:
         callbacks.append(RichModelSummary(max_depth=options.model_summary))
     return callbacks
+
+
+class LoopLines(Callback):
+    """Lines a minute apart on how far an epoch is, or the drawing of maps, where no bar is."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin an epoch."""
+        title = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, batches"
+        self._pace = Pace(title, int(trainer.num_training_batches))
+
+    def on_train_batch_end(self, *args: object) -> None:
+        """Count a batch."""
+        self._pace.advance()
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin."""
+        self._pace = Pace("batches", int(sum(trainer.num_predict_batches)))
+
+    def on_predict_batch_end(self, *args: object) -> None:
+        """Count a batch."""
+        self._pace.advance()
 
 
 def progress_bar(config: Config) -> RichProgressBar:

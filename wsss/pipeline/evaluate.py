@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.progress import track
-
 from wsss.data import VOID, check_masks, read_image, save_mask
 from wsss.data.files import read_lines
 from wsss.data.table import image_id_of
@@ -24,7 +22,8 @@ from wsss.pipeline.predictions import predict, with_inference
 from wsss.pipeline.run import Run
 from wsss.pipeline.scoring import Pair, inference_protocol, score_predictions
 from wsss.pipeline.tables import Evaluation, write_evaluation, write_iou
-from wsss.pipeline.training import autocast, device_of, prepare, show_progress
+from wsss.pipeline.training import autocast, device_of, prepare
+from wsss.progress import follow
 
 log = logging.getLogger(__name__)
 
@@ -138,11 +137,10 @@ def _load(run: Run, path: Path) -> Segmenter:
 
 def _evaluate_one(run: Run, model: Model, segmenter: Segmenter) -> Evaluation:
     shutil.rmtree(model.folder, ignore_errors=True)  # of the same name, perhaps of another network
-    shown = show_progress(run.config)
+    shown = run.config.trainer.progress
     pairs = [Pair(model.folder / "predictions" / f"{i}.png", run.data.mask_path(i)) for i in run.val_ids]
-    for image_id, pair in track(
-        zip(run.val_ids, pairs, strict=True), "predicting", total=len(pairs), disable=not shown, transient=True
-    ):
+    images = zip(run.val_ids, pairs, strict=True)
+    for image_id, pair in follow(images, "predicting", total=len(pairs), shown=shown):
         image = read_image(run.data.image_path(image_id))
         with autocast(run.config):
             save_mask(pair.prediction, predict(segmenter, image, run.config.inference))

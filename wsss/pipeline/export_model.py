@@ -28,7 +28,7 @@ from wsss.pipeline.graphs import SMALLEST, Graph, add_metadata, onnx_graph, pt2_
 from wsss.pipeline.predict import find_photographs
 from wsss.pipeline.ranges import require
 from wsss.pipeline.run import describe_data, open_run
-from wsss.prepare.progress import follow
+from wsss.progress import follow
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

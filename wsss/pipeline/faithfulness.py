@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
@@ -32,7 +31,8 @@ from wsss.pipeline.drawing import labels_of
 from wsss.pipeline.drawn_maps import drawn_maps, has_single_labels, judge_name, load_judge, probabilities
 from wsss.pipeline.run import Run
 from wsss.pipeline.tables import write_scores
-from wsss.pipeline.training import device_of, num_workers, prepare, show_progress
+from wsss.pipeline.training import device_of, num_workers, prepare
+from wsss.progress import follow
 from wsss.report.plots import stage_spread
 from wsss.report.tables import kind_name, stamp
 from wsss.seeds import load_seeds, resize_maps
@@ -119,7 +119,7 @@ def _batches(run: Run, ids: Sequence[str]) -> Iterator[tuple[list[str], Tensor, 
     labels = torch.stack([*labels_of(run, ids).values()])
     dataset = ImageDataset(run.data, ids, labels, transform=eval_transform(run.config.cam.resize_long))
     loader = size_loader(dataset, batch_size=run.config.faithfulness.batch_size, num_workers=num_workers(run.config))
-    for batch in track(loader, "measuring", disable=not show_progress(run.config), transient=True):
+    for batch in follow(loader, "measuring", total=len(loader), shown=run.config.trainer.progress):
         images = batch.images.to(device_of(run.config)).float() / 255
         yield batch.ids, images, [row.nonzero()[:, 0].tolist() for row in batch.labels]
 

@@ -14,7 +14,6 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
-from rich.progress import track
 
 from wsss.data import DataDescription, read_image, save_mask
 from wsss.errors import InputError, WorkerDiedError
@@ -22,7 +21,8 @@ from wsss.masks import CRFParams, graph_cut_labels, join_confident, local_labels
 from wsss.memory import by_halves
 from wsss.pipeline.config import MasksConfig
 from wsss.pipeline.run import Run
-from wsss.pipeline.training import device_of, keep_freed_memory, show_progress
+from wsss.pipeline.training import device_of, keep_freed_memory
+from wsss.progress import follow
 from wsss.seeds import Seeds, load_seeds, resize_maps
 
 GPU_BATCH = 8
@@ -179,9 +179,9 @@ def run_tasks(run: Run, maker: MaskMaker, tasks: Sequence[Any], title: str) -> l
     """
     if not tasks:
         return []
-    hidden = not show_progress(run.config)
+    results = _results(run, maker, tasks)
     try:
-        return list(track(_results(run, maker, tasks), title, total=len(tasks), disable=hidden, transient=True))
+        return list(follow(results, title, total=len(tasks), shown=run.config.trainer.progress))
     except (TerminatedWorkerError, *_dask_errors()) as error:
         raise WorkerDiedError(
             f"{title}: a worker process was killed, by want of memory perhaps; fewer need less (masks.jobs=1), "

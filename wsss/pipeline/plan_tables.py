@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from wsss.pipeline.plan import Plan
-from wsss.report.tables import format_time
+from wsss.progress import format_time
 
 
 def plan_table(plan: Plan) -> Table:

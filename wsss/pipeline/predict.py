@@ -35,7 +35,7 @@ from wsss.pipeline.config.scripts import PredictConfig
 from wsss.pipeline.predictions import predict_batch, with_inference
 from wsss.pipeline.ranges import CHOICES, require
 from wsss.pipeline.training import autocast, device_of, prepare
-from wsss.prepare.progress import follow
+from wsss.progress import follow
 from wsss.reading import read_json
 from wsss.report.overlays import class_legend, label_overlay, with_legend
 from wsss.writing import whole_file, write_csv, write_json
@@ -243,7 +243,7 @@ def _predict_all(
     with ThreadPoolExecutor() as pool:
         sizes = zip(photographs, pool.map(partial(attempt, image_size), photographs), strict=True)
         batches = _batches([(photo, size) for photo, size in sizes if size is not None], config.batch_size)
-        for batch in follow(batches, "predicting") if config.trainer.progress else batches:
+        for batch in follow(batches, "predicting", shown=config.trainer.progress):
             read = zip(batch, pool.map(partial(attempt, read_image), batch), strict=True)
             images = {photo: image for photo, image in read if image is not None}
             if images:

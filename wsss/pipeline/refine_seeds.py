@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.progress import track
 from torch import Tensor
 
 from wsss.data import ImageDataset, TrainValData, eval_transform, read_image, read_mask
@@ -46,8 +45,8 @@ from wsss.pipeline.training import (
     optimizer_options,
     prepare,
     shard,
-    show_progress,
 )
+from wsss.progress import follow
 from wsss.seeds import load_seeds, save_seeds
 from wsss.tasks import RelationTask
 
@@ -194,10 +193,8 @@ def _refine(run: Run, step: Step) -> None:
     if refine.network is not None:
         _tell_memory(run, refine.network.stride)
     missing = [i for i in run.train_ids if not (step.folder / f"{i}.npz").exists()]
-    hidden = not show_progress(run.config)
-    for image_id, image in track(
-        seed_images(run, missing), "refined", total=len(missing), disable=hidden, transient=True
-    ):
+    images = seed_images(run, missing)
+    for image_id, image in follow(images, "refined", total=len(missing), shown=run.config.trainer.progress):
         seeds = load_seeds(run.folder / "seeds" / f"{image_id}.npz")
         maps = torch.from_numpy(seeds.maps).to(image.device)
         refined = refine(image, maps) if len(maps) else maps

@@ -12,8 +12,8 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from wsss.errors import InputError, first_line
 from wsss.pipeline.result_specs import TableSpec
 from wsss.pipeline.result_tables import PLACEHOLDER, Numbers
+from wsss.progress import format_time
 from wsss.report.sweep_tables import NONE, TextTable, p_text
-from wsss.report.tables import format_time
 from wsss.writing import write_text
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ configurations never mix, or redone with `overwrite=true`.
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -31,6 +31,7 @@ from wsss.pipeline.processes import on_first
 from wsss.pipeline.step import Protocol, Step
 from wsss.pipeline.yaml_files import NOT_OPTIONS, load_plain_yaml, sealed
 from wsss.prepare import packaged_list
+from wsss.progress import watching
 from wsss.reading import read_json
 from wsss.writing import write_json, write_text
 
@@ -164,7 +165,7 @@ class Run:
         source = hashlib.sha256(str(self.data.root.resolve()).encode()).hexdigest()[:8]
         return ImageCache(Path(self.config.outputs) / "cache" / f"{self.data.name}-{source}-{longest}", longest)
 
-    def survey(self, progress: Callable[[int], object] = lambda done: None) -> Survey:
+    def survey(self) -> Survey:
         """Look at every image, label and mask of the run's splits."""
         data = self.config.data
         truth: list[str] = []
@@ -175,7 +176,9 @@ class Run:
             except InputError as error:
                 of_splits.append(Finding(str(error), True))
         splits = {data.train: self.train_ids, data.val: self.val_ids}
-        found = survey(self.data, splits, truth=truth, threads=max(cpu_count(), 4), progress=progress)
+        number = len({*self.train_ids, *self.val_ids})
+        with watching("looking at the data", number, shown=self.config.trainer.progress) as advance:
+            found = survey(self.data, splits, truth=truth, threads=max(cpu_count(), 4), progress=advance)
         return replace(found, findings=[*of_splits, *found.findings])
 
     def check_data(self) -> None:

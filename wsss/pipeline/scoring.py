@@ -16,7 +16,7 @@ from wsss.metrics import boundary_counts, boundary_iou, confusion_matrix, scores
 from wsss.models import Inference
 from wsss.pipeline.config import EvaluationConfig
 from wsss.pipeline.tables import ABSENT_POLICIES, VOID_POLICIES, Evaluation
-from wsss.prepare.progress import follow
+from wsss.progress import follow
 
 # Faulty files that are told one by one.
 MAX_LINES = 30
@@ -51,7 +51,7 @@ def score_predictions(
         labels: names, background first; None: as many as the files hold, without names.
         config: policies.
         protocol: how the predictions came about; what is decided here is added to it.
-        progress: draw a bar, on terminals.
+        progress: tell how far it is.
 
     Raises:
         FaultyDataError: a line for each pair of which a file is damaged, differs in size, or holds another label.
@@ -96,7 +96,7 @@ def _pool(pairs: Sequence[Pair], num_labels: int, config: EvaluationConfig, *, p
     found = parallel(delayed(_count)(pair, num_labels, config.boundary, config.void) for pair in pairs)
     confusion, boundary = np.zeros((num_labels, num_labels + 1), np.int64), np.zeros((2, num_labels), np.int64)
     faults = []
-    for counts in follow(found, "scoring", total=len(pairs)) if progress else found:
+    for counts in follow(found, "scoring", total=len(pairs), shown=progress):
         if isinstance(counts, Counts):
             confusion += counts.confusion
             boundary += counts.boundary

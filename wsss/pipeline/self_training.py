@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from rich.progress import track
 
 from wsss.data import read_image, read_mask, save_mask
 from wsss.masks import CRFParams, dense_crf
@@ -22,7 +21,8 @@ from wsss.pipeline.run import Run
 from wsss.pipeline.step import Step
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.train_segmenter import Lesson, mask_lesson, train_segmenter, true_lesson
-from wsss.pipeline.training import autocast, device_of, prepare, show_progress
+from wsss.pipeline.training import autocast, device_of, prepare
+from wsss.progress import follow
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +144,7 @@ def _write(run: Run, step: Step, lesson: Lesson, options: SelfTrainingConfig, cr
     missing = [i for i in run.train_ids if not (step.folder / f"{i}.png").exists()]
     with engine(run.config.masks):
         work = Parallel(return_as="generator")(_tasks(run, step, segmenter, missing, crf))
-        hidden = not show_progress(run.config)
-        for _ in track(work, step.name, total=len(missing), disable=hidden, transient=True):
+        for _ in follow(work, step.name, total=len(missing), shown=run.config.trainer.progress):
             pass
 
 

@@ -32,7 +32,7 @@ from wsss.errors import InputError, WorkerDiedError
 from wsss.memory import is_out_of_memory
 from wsss.models import Backbone
 from wsss.models.files import read_checkpoint
-from wsss.pipeline.callbacks import chosen_callbacks, make_profiler, progress_bar, stops_early
+from wsss.pipeline.callbacks import LoopLines, chosen_callbacks, make_profiler, progress_bar, stops_early
 from wsss.pipeline.config import AugmentConfig, Config, OptimizerConfig
 from wsss.pipeline.guards import LossGuard
 from wsss.pipeline.loggers import start_loggers
@@ -229,7 +229,7 @@ def predict(config: Config, task: pl.LightningModule, loader: Callable[..., Data
     trainer = _trainer(
         config,
         logger=False,
-        callbacks=_progress_bar(config),
+        callbacks=_progress(config),
         enable_checkpointing=False,
         inference_mode=False,  # maps need gradients
     )
@@ -377,11 +377,13 @@ def _epoch_callbacks(config: Config, checkpoints: Path, best: str | None) -> lis
     # Without a monitored figure, "the best one" is the newest: one file, written at the end of each epoch. After the
     # other, which would be missing from an epoch that is not trained again.
     callbacks.append(ModelCheckpoint(checkpoints, "last", save_on_train_epoch_end=True, **one_file))
-    return callbacks + _progress_bar(config)
+    return callbacks + _progress(config)
 
 
-def _progress_bar(config: Config) -> list[Callback]:
-    return [progress_bar(config)] if show_progress(config) else []
+def _progress(config: Config) -> list[Callback]:
+    if not config.trainer.progress:
+        return []
+    return [progress_bar(config) if show_progress(config) else LoopLines()]
 
 
 def num_workers(config: Config) -> int:
@@ -392,5 +394,5 @@ def num_workers(config: Config) -> int:
 
 
 def show_progress(config: Config) -> bool:
-    """Whether long loops draw bars: on terminals, unless told not to."""
+    """Whether Lightning draws bars: on terminals, unless told not to."""
     return config.trainer.progress and Console().is_terminal

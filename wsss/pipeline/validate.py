@@ -4,12 +4,10 @@ import logging
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from wsss.data import Survey
 from wsss.pipeline.run import Run
-from wsss.pipeline.training import show_progress
 from wsss.report.data_page import class_counts, cooccurrence, data_page
 from wsss.writing import write_csv, write_text
 
@@ -20,9 +18,7 @@ MAX_ROWS = 60  # classes that the terminal shows
 
 def validate(run: Run) -> Survey:
     """Write `data/index.html` and four tables in the run's folder, and print faults, notes and counts."""
-    with Progress(transient=True, disable=not show_progress(run.config)) as bar:
-        task = bar.add_task("images", total=len({*run.train_ids, *run.val_ids}))
-        found = run.survey(lambda done: bar.advance(task, done))
+    found = run.survey()
     folder = run.folder / "data"
     write_text(folder / "index.html", data_page(run.data, found))
     _write_tables(run, found)

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 from wsss.data.table import LONGEST_NAME
 from wsss.errors import InputError, is_plain
 from wsss.prepare.disk import check_space
-from wsss.prepare.progress import follow
+from wsss.progress import follow
 from wsss.writing import whole_file
 
 log = logging.getLogger(__name__)

@@ -41,7 +41,7 @@ from wsss.defaults import COCO_CROWDS, COCO_VALUES
 from wsss.errors import InputError
 from wsss.photographs import opened
 from wsss.prepare.coco_json import ADDRESS, ANNOTATIONS_ADDRESS, CocoImage, Instances, read_instances
-from wsss.prepare.progress import follow
+from wsss.progress import follow
 from wsss.reading import read_json
 from wsss.writing import write_csv, write_text
 

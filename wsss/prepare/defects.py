@@ -41,9 +41,9 @@ from wsss.data.files import read_lines
 from wsss.errors import InputError
 from wsss.photographs import opened
 from wsss.prepare.disk import copy_file, disk_errors
-from wsss.prepare.progress import follow
 from wsss.prepare.samples import SPLITS, packaged_list
 from wsss.prepare.tables import log_end, write_lines, write_list, write_table
+from wsss.progress import follow
 
 TILE_KINDS = ("blowhole", "break", "crack", "fray", "uneven")
 FREE = "free"  # what tiles without a defect are called

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wsss.errors import InputError
 from wsss.prepare.disk import check_space
-from wsss.prepare.progress import follow_bytes
+from wsss.progress import follow_bytes
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from wsss.data import save_mask
 from wsss.errors import InputError
 from wsss.prepare.mini_scenes import SIZE, Annotation, Cutout, Scene, compose, trim
-from wsss.prepare.progress import follow
+from wsss.progress import follow
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from wsss.data.image_labels import check_label_values
 from wsss.errors import InputError
 from wsss.prepare.archives import Entry, open_archive
 from wsss.prepare.disk import copy_file
-from wsss.prepare.progress import follow
 from wsss.prepare.tables import check_count, check_files, write_list
+from wsss.progress import follow
 
 FOLDER = "SegmentationClassAug"
 # A mask in SBD's archive, or in the converted one that people pass around.

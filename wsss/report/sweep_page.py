@@ -8,6 +8,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from wsss import __version__
+from wsss.progress import format_time
 from wsss.report.comparison import Comparison, SweptRun, option_text
 from wsss.report.headline import Card
 from wsss.report.html import environment, write_png
@@ -23,7 +24,7 @@ from wsss.report.sweep_tables import (
     mean_texts,
     verdict,
 )
-from wsss.report.tables import format_time, title_of
+from wsss.report.tables import title_of
 from wsss.writing import write_text
 
 

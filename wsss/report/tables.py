@@ -8,6 +8,8 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from wsss.progress import format_time
+
 Protocol = Mapping[str, object]
 
 KIND_NAMES = {
@@ -179,14 +181,6 @@ def format_value(key: str, value: float) -> str:
     if key.endswith(("coverage", "_change")):
         return f"{100 * value:.1f} %"
     return f"{value:.4g}"
-
-
-def format_time(seconds: float) -> str:
-    """Write a duration in its two largest units."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _rank(key: str) -> tuple[int, str]:

@@ -23,7 +23,7 @@ class TrainerConfig:
         num_workers: loader processes; default: half of the cores, at most 8, and none on two cores.
         threads: torch's CPU threads; default: torch's own choice.
         val_every: epochs between two looks at the val split while training; the last epoch's figures do not need one.
-        progress: bars, when standard output is a terminal.
+        progress: bars on terminals, elsewhere a line a minute on how far a long loop is.
         deterministic: only operations that give the same bits every time; torch warns of those that have no such form.
         profiler: write where a training's time goes to `<step>/fit-profile.txt`: simple (by hook), advanced (by Python
             function) or pytorch (by operation); default: none.
