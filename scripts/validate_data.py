@@ -11,7 +11,7 @@ Examples:
 import sys
 from typing import TYPE_CHECKING
 
-from wsss.pipeline.cli import script
+from wsss.pipeline.cli import script, tell_next
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -29,7 +29,9 @@ def main(options: "DictConfig") -> None:
     config = OmegaConf.to_object(options)
     assert isinstance(config, Config)
     config.data.skip_bad = False
-    sys.exit(1 if validate(Run(config)).errors else 0)
+    if validate(Run(config)).errors:
+        sys.exit(1)
+    tell_next("run_pipeline.py")
 
 
 if __name__ == "__main__":

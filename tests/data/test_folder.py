@@ -72,9 +72,7 @@ def test_splits_in_a_table_are_read_in_any_case_and_the_rest_is_noted(shop: Path
     data = describe(shop)
     assert read_split(data, "val") == image_ids(data)[:1]
     texts = [note.text for note in survey(data, {split: read_split(data, split) for split in ("train", "val")}).notes]
-    assert any(
-        text.endswith("labels.csv: 2 images are in neither of train, val (no split 1, test 1)") for text in texts
-    )
+    assert any(text.endswith("labels.csv: images in neither of train, val: no split 1, test 1") for text in texts)
 
 
 def test_what_a_list_for_val_leaves_is_trained_on(shop: Path) -> None:
@@ -104,7 +102,7 @@ def test_folders_of_single_labels(tmp_path: Path) -> None:
     assert read_split(describe(tmp_path, classes=["Katze"]), "train")[0].startswith("Katze/")
     assert "Katze" not in image_ids(data)
     notes = survey(data, {split: read_split(data, split) for split in ("train", "val")}).notes
-    assert any("1 images lie in no class's folder and are not used (Katze)" in note.text for note in notes)
+    assert any("in no class's folder, and so not used: Katze" in note.text for note in notes)
 
 
 def test_names_much_alike_are_noted_unless_the_classes_are_listed(shop: Path) -> None:
@@ -120,7 +118,9 @@ def test_names_much_alike_are_noted_unless_the_classes_are_listed(shop: Path) ->
     assert noted() == []  # neither is rarer
     (shop / "labels.csv").write_text(table.replace("red apple", "red aple", 1), encoding="utf-8")
     (note,) = noted()
-    assert note.endswith("class 'red aple' (1 images) is much like 'red apple' (4); is it a slip? If so, join them")
+    assert note.endswith(
+        "class 'red aple' (shelf 1/Ware 1) is much like 'red apple' (4 times); is it a slip? If so, join them"
+    )
     (shop / "classes.txt").write_text("red aple\nred apple\n梨", encoding="utf-8")
     assert noted() == []
 
@@ -163,8 +163,8 @@ def test_images_without_a_line_are_noted(shop: Path) -> None:
     data = describe(shop)
     found = survey(data, {split: read_split(data, split) for split in ("train", "val")})
     assert not found.errors
-    (note,) = [note.text for note in found.notes if "have no line" in note.text]
-    assert note.endswith("labels.csv: 1 images have no line and are not used (new)")
+    (note,) = [note.text for note in found.notes if "without a line" in note.text]
+    assert note.endswith("labels.csv: without a line, and so not used: new")
 
 
 def test_what_has_no_labels_says_what_to_write(tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_a_name_in_other_case_is_no_class(tmp_path: Path) -> None:
     assert counted(tmp_path, Bird=4, bird=2) == ("Bird",)
 
 
+@pytest.mark.parametrize("slip", ["bird cow", "bird|cow", "Cow / red deer", "bird + red deer & cow"])
+def test_names_in_a_row_are_no_class(tmp_path: Path, slip: str) -> None:
+    assert counted(tmp_path, **{slip: 9, "bird": 1, "cow": 1, "red deer": 1}) == ("bird", "cow", "red deer")
+
+
+@pytest.mark.parametrize("name", ["sea bird", "bird / fish", "bird"])
+def test_a_name_with_another_in_it_is_a_class(tmp_path: Path, name: str) -> None:
+    assert name in counted(tmp_path, **{name: 1, "bird": 2, "cow": 1})
+
+
 @pytest.mark.parametrize(
     ("rare", "common"), [("class 2", "class 1"), ("c 11", "c 1"), ("type B", "type A"), ("man", "woman")]
 )

@@ -55,7 +55,7 @@ def test_each_fault_is_one_line_and_the_rest_is_counted(
         (line,) = [line for line in printed if all(part in line for part in parts)]
         assert line.startswith(kind)
     assert len(found.errors) == 3
-    assert printed[-1] == "17 images, 3 errors in 3 of them, 2 notes"
+    assert printed[-1] == "images: 17, errors: 3 (images with one: 3), notes: 2"
     folder = run.folder / "data"
     assert [row[0] for row in rows(folder / "findings.csv")] == ["kind", *["error"] * 3, *["note"] * 2]
     sizes = {row[0]: row[2:4] for row in rows(folder / "images.csv")}

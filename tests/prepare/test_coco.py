@@ -130,7 +130,7 @@ def test_what_is_written_is_read_as_a_data_set(coco: Path) -> None:
     assert [read_labels(data, image_id) for image_id in (TRAIN, EMPTY, VAL)] == [[0, 1], [], [2, 3]]
     found = survey(data, {"train": [TRAIN, EMPTY], "val": [VAL]}, truth=[TRAIN, EMPTY, VAL])
     assert not found.errors
-    assert not any("have no line" in note.text for note in found.notes)
+    assert not any("without a line" in note.text for note in found.notes)
 
 
 def test_of_equal_instances_the_first_lies_on_top(coco: Path, content: dict[str, Any]) -> None:

@@ -224,7 +224,7 @@ def _whole(
     }
     text = f"{root}: no image of {train} has a label; look at data.labels and data.classes"
     faults = [] if shown[train] else [text]
-    notes = _alike(description, sum(shown.values(), Counter()))
+    notes = _alike(description, images)
     never = [name for name in description.classes if name not in shown[train]]
     if never and not faults:
         notes.append(f"{root}: no image of {train} shows {_some(never)}, which cannot be learnt")
@@ -236,27 +236,32 @@ def _whole(
             )
         both = sorted({*splits[train]} & {*splits[other]})
         if both:
-            notes.append(f"{root}: {len(both)} images are in {train} and in {other} ({_some(both)}); scores flatter")
+            notes.append(f"{root}: in {train} and in {other}: {_some(both)}; scores flatter")
     unused = other_splits(description, list(splits))
     if unused:
         names = ", ".join(f"{split or 'no split'} {number}" for split, number in sorted(unused.items()))
-        notes.append(f"{table}: {sum(unused.values())} images are in neither of {', '.join(splits)} ({names})")
+        notes.append(f"{table}: images in neither of {', '.join(splits)}: {names}")
     unlabelled = unlabelled_images(description)
     if unlabelled:
-        place, lack = (table, "have no line") if description.labels == "table" else (root, "lie in no class's folder")
-        notes.append(f"{place}: {len(unlabelled)} images {lack} and are not used ({_some(unlabelled)})")
+        place, lack = (table, "without a line") if description.labels == "table" else (root, "in no class's folder")
+        notes.append(f"{place}: {lack}, and so not used: {_some(unlabelled)}")
     return [*(Finding(text, True) for text in faults), *(Finding(text, False) for text in notes)]
 
 
-def _alike(description: DataDescription, shown: Mapping[str, int]) -> list[str]:
+def _alike(description: DataDescription, images: Mapping[str, ImageFacts]) -> list[str]:
     """Rare classes whose names may be slips for others, where nobody has listed the classes."""
     if description.labels not in ("table", "folders") or (description.root / "classes.txt").exists():
         return []
+    shown: dict[str, list[str]] = {}
+    for image_id, facts in images.items():
+        for label in facts.labels or ():
+            shown.setdefault(description.classes[label], []).append(image_id)
+    times = {name: len(ids) for name, ids in shown.items()}
     return [
-        f"{description.root}: class {rare!r} ({shown[rare]} images) is much like {other!r} ({shown[other]}); "
+        f"{description.root}: class {rare!r} ({_some(shown[rare])}) is much like {other!r} ({times[other]} times); "
         "is it a slip? If so, join them"
         for rare, other in permutations(shown, 2)
-        if shown[rare] < shown[other] and shown[rare] <= max(2, shown[other] / 5) and look_alike(rare, other)
+        if times[rare] < times[other] and times[rare] <= max(2, times[other] / 5) and look_alike(rare, other)
     ]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wsss.data.description import DataDescription, folder_class
 from wsss.data.files import read_mask
-from wsss.data.table import class_name, read_table
+from wsss.data.table import class_name, joined, read_table
 from wsss.errors import InputError
 from wsss.labels import VOID
 
@@ -85,6 +85,8 @@ def _check_names(path: Path, image_id: str, names: Collection[str], classes: Seq
     by_case = {name.casefold(): name for name in classes}
     alike = get_close_matches(unknown[0].casefold(), by_case, n=1)
     known = f"did you mean {by_case[alike[0]]!r}?" if alike else f"it is {_shortened(classes)}."
+    if parts := joined(unknown[0], by_case):
+        known = f"did you mean {';'.join(by_case[part] for part in parts)}?"
     raise InputError(f"{where} {unknown[0]!r} is not in the list; {known} Correct it, or set data.classes")
 
 

@@ -12,7 +12,7 @@ import csv
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -156,7 +156,10 @@ def _is_set(cell: str, place: str, column: str) -> bool:
 
 
 def _classes(names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """All names but those that look like a slip: in other case than a more common one, or, rare, a letter off one."""
+    """All names but those that look like a slip: in other case than a more common one, or, rare, a letter off one.
+
+    Neither are several of them in a row, as by a sign that does not part names here.
+    """
     counts = Counter(name for of_image in names.values() for name in of_image)
     by_case = {name.casefold(): name for name in sorted(counts, key=lambda name: (counts[name], name))}
 
@@ -165,8 +168,17 @@ def _classes(names: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         return counts[name] <= 2 and any(is_letter_off(name, other) for other in common)
 
     # Of more names than there can be classes, all are told.
-    kept = [name for name in by_case.values() if len(by_case) >= VOID or not is_slip(name)]
+    kept = [name for name in by_case.values() if len(by_case) >= VOID or not (is_slip(name) or joined(name, by_case))]
     return tuple(sorted(kept, key=lambda name: (name.casefold(), name)))
+
+
+def joined(name: str, known: Container[str]) -> list[str]:
+    """The names that one consists of, if each is known in lower case by itself; else none."""
+    for sign in (r"\s*[|/+&]\s*", r"\s+"):
+        parts = re.split(sign, name.casefold())
+        if len(parts) > 1 and all(part in known for part in parts):
+            return parts
+    return []
 
 
 def look_alike(first: str, second: str) -> bool:

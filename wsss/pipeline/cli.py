@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from wsss.pipeline.run import Run
 
 
+log = logging.getLogger(__name__)
+
 NOISY = ("torch", "pytorch_lightning", "lightning", "timm", "matplotlib", "PIL", "distributed")  # loggers of libraries
 OUTPUT = "standard output"
 CLOSED_PIPE = 141  # exit status, as of a process that SIGPIPE has ended
@@ -59,9 +61,11 @@ def script(config: str = "") -> Callable[[Callable[["DictConfig"], None]], Calla
             if is_job_of_sweep():
                 _set_up_logging()
                 with recorded(Path(options.outputs) / options.run, _reason):
+                    _tell_start(options)
                     work(options)
                 return
             with one_line_errors():  # before Hydra tells of them in its own way
+                _tell_start(options)
                 work(options)
 
         @functools.wraps(work)
@@ -96,7 +100,6 @@ def run_script(
         next_command: script that takes the run further; None after the last.
         shared: whether it is for all processes that `trainer.devices`, torchrun or srun provide, else for one.
     """
-    _tell_start(options)
     from omegaconf import OmegaConf
 
     from wsss.pipeline.config import Config
@@ -129,7 +132,12 @@ def run_script(
             work_again_alone(work, run)
     else:
         on_first(lambda: work(run))
-    _tell_end(run, next_command)
+    _tell_end(run)
+    if next_command is not None:
+        tell_next(next_command)
+    elif (run.folder / "segmenter" / "model.pt").exists() and not is_job_of_sweep():
+        model = shlex.quote(f"checkpoint={run.folder / 'segmenter' / 'model.pt'}")
+        log.info("next: python scripts/predict.py images=<photographs> %s out=labelled", model)
     leave()
 
 
@@ -140,7 +148,7 @@ def work_again_alone(work: Callable[["Run"], object], run: "Run") -> None:
     except WorkerDiedError as error:
         if place().world > 1:  # the others are waiting for this one's part
             raise
-        logging.getLogger(__name__).warning("%s. Once more without further processes", error)
+        log.warning("%s. Once more without further processes", error)
         run.config.trainer.num_workers, run.config.masks.jobs = 0, 1
         work(run)
 
@@ -162,23 +170,25 @@ def _tell_start(options: "DictConfig") -> None:
     from wsss.pipeline.options_tree import options_tree
 
     started = HydraConfig.get()
-    folder = Path(options.outputs) / options.run
-    logging.getLogger(__name__).info("%s: %s", started.job.name, folder)
+    has_run = "run" in options
+    log.info("%s: %s", started.job.name, Path(options.outputs) / options.run if has_run else options.out)
     console = Console()
-    if console.is_terminal and options.trainer.progress and is_first():
+    if has_run and console.is_terminal and options.trainer.progress and is_first():
         console.print(options_tree(options, started.overrides.task))
 
 
-def _tell_end(run: "Run", next_command: str | None) -> None:
-    log = logging.getLogger(__name__)
+def tell_next(name: str) -> None:
+    """Say the command that goes on from here, with the options of this one."""
+    log.info("next: python scripts/%s", " ".join([name, *_overrides()]))
+
+
+def _tell_end(run: "Run") -> None:
     log.info("wrote %s", run.folder)
     for ids, where in ((run.left_out, ""), (run.unscored, " of the scores")):
         if ids:
             log.warning(
                 "%d images left out%s (data.skip_bad=true): %s", len(ids), where, run.folder / "data_check.json"
             )
-    if next_command is not None:
-        log.info("next: python scripts/%s", " ".join([next_command, *_overrides()]))
 
 
 @contextmanager
@@ -268,7 +278,7 @@ def _reason(error: Exception) -> str:
 
     lines = told(error)
     if lines is None:
-        logging.getLogger(__name__).exception("the job has ended in an error of the program")
+        log.exception("the job has ended in an error of the program")
         lines = [f"{type(error).__name__}: {error}"]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return " ".join(lines[0].split()) + more

@@ -152,7 +152,7 @@ def fit(
         ],
         num_sanity_val_steps=0,
         check_val_every_n_epoch=config.trainer.val_every,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, len(data.train_dataloader())),  # of short trainings, too, curves are drawn
     )
     ended = _ended_epochs(checkpoint, epochs) if is_begun else None
     if ended is None:

@@ -68,8 +68,9 @@ def _print(run: Run, found: Survey) -> None:
     if any(without):
         table.add_row("[dim]no class[/dim]", *map(str, without))
     console.print(table)
-    bad = len({fault.image_id for fault in found.errors})
-    console.print(f"{len(found.images)} images, {len(found.errors)} errors in {bad} of them, {len(found.notes)} notes")
+    bad = len({fault.image_id for fault in found.errors if fault.image_id is not None})
+    errors = f"errors: {len(found.errors)}" + (f" (images with one: {bad})" if bad else "")
+    console.print(f"images: {len(found.images)}, {errors}, notes: {len(found.notes)}")
 
 
 def _print_lines(console: Console, kind: str, texts: Iterable[str]) -> None:

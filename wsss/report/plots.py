@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from wsss.report.tables import kind_name
@@ -61,6 +62,7 @@ def training_curves(training: Training) -> Figure:
             axes.tick_params(labelbottom=False)
         else:
             axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_outside(figure, "outside lower left")
     return figure
 
