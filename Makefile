@@ -25,6 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "error: $(PYTHON) is older than Python 3.10, or does not run; name another with make PYTHON=python3.x"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "error: python could not make $(VENV) (Debian: apt install python3-venv)"; exit 1; }
+	@echo "installing into $(VENV), which takes some minutes"
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,demo,tracking]"
 	@touch $@
 
