@@ -141,6 +141,12 @@ def test_an_image_without_classes_is_all_background() -> None:
     assert (mask == 0).all()
 
 
+def test_one_label_alone_needs_no_crf() -> None:
+    image = np.zeros((4, 5, 3), np.uint8)
+    assert not dense_crf(image, np.ones((1, 4, 5))).any()
+    assert not dense_crf(image, np.zeros((4, 5), np.int64), num_labels=1).any()
+
+
 def test_a_read_only_image_is_accepted_and_untouched(params: CRFParams) -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 5, 3)).astype(np.uint8)
     image.flags.writeable = False

@@ -3,15 +3,18 @@
 import logging
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from wsss.pipeline import callbacks
-from wsss.pipeline.callbacks import LoopLines
+from wsss.pipeline.callbacks import Bar, LoopLines
 from wsss.progress import Pace
 
 
@@ -28,6 +31,12 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_a_bar_does_not_name_the_loggers_folder(tmp_path: Path) -> None:
+    trainer = pl.Trainer(accelerator="cpu", logger=CSVLogger(tmp_path), enable_checkpointing=False)
+    assert "v_num" in RichProgressBar().get_metrics(trainer, Task())
+    assert "v_num" not in Bar().get_metrics(trainer, Task())
 
 
 def test_without_a_bar_lines_tell_how_far_an_epoch_or_the_drawing_of_maps_is(

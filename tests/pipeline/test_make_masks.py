@@ -175,3 +175,11 @@ def test_the_torch_and_the_reference_back_end_make_the_same_masks(seeded_run: Ca
     assert CRFParams().backend == "torch"
     agree = [float((ours[image_id] == theirs[image_id]).mean()) for image_id in ours]
     assert min(agree) >= 0.9999
+
+
+def test_an_oracle_of_the_threshold_alone_has_nothing_to_add(seeded_run: Callable[..., Run]) -> None:
+    run = seeded_run("masks=threshold", "masks.oracle=[0.0]")
+    masks_of(run)
+    assert not {"masks/oracle_miou", "masks/oracle_gap"} & {
+        *read_manifest(run.folder / "masks/manifest.json")["figures"]
+    }

@@ -35,3 +35,10 @@ def test_what_cannot_be_scored_is_passed_over(run: FakeRun) -> None:
         "score of masks/im_3.png",
     ]
     assert not score_images(files, run.description, "masks", []).confusion.any()
+
+
+def test_images_in_folders_are_found_by_their_ids(run: FakeRun) -> None:
+    for name in ("seeds/day/one.npz", "masks/day/two.png", "masks/day/notes.txt"):
+        (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.folder / name).touch()
+    assert {name for name in RunFiles(run.folder).ids("seeds", "masks") if "day" in name} == {"day/one", "day/two"}

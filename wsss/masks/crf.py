@@ -97,7 +97,7 @@ def dense_crf(
         params: the kernels; default: `CRFParams()`.
 
     Returns:
-        Label map (H, W). One label alone is returned as it came.
+        Label map (H, W). Where there is one label alone, it.
 
     Raises:
         InputError: if pydensecrf is not installed.
@@ -115,6 +115,8 @@ def dense_crf(
         return refine_labels(image, scores[None].astype(np.uint8), num_labels, params)[0]
     if not np.isfinite(scores).all():
         raise ValueError("expected probabilities, got some that are not finite")
+    if len(scores) == 1:
+        return np.zeros(scores.shape[1:], np.uint8)
     unary = -np.log(np.clip(scores, 1e-5, 1.0)).astype(np.float32)
     return crf_marginals(image, unary, params).argmax(axis=0).astype(np.uint8)
 

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import (
@@ -101,9 +102,17 @@ class LoopLines(Callback):
         self._pace.advance()
 
 
+class Bar(RichProgressBar):
+    """Lightning's, without the name of the logger's folder."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """What is said behind the bar."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+
 def progress_bar(config: Config) -> RichProgressBar:
     """The bar, drawn as `callbacks` says."""
-    return RichProgressBar(refresh_rate=config.callbacks.bar_every, leave=config.callbacks.bar_stays)
+    return Bar(refresh_rate=config.callbacks.bar_every, leave=config.callbacks.bar_stays)
 
 
 def make_profiler(config: Config, folder: Path) -> Profiler | None:

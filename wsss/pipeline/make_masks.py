@@ -169,8 +169,8 @@ def _score(run: Run, step: Step, maker: MaskMaker, image_ids: Sequence[str], thr
     step.add_figure("masks/miou", 100 * float(scores.mean), **protocol, **at)
     step.add_figure("masks/coverage", covered / pixels, **protocol, **at)
     write_iou(step.folder / "iou.csv", run, scores.per_label, run.stamp(**protocol, **at))
-    if config.oracle:
-        others = sorted({round(min(max(threshold + offset, 0.0), 0.99), 4) for offset in config.oracle if offset})
+    others = sorted({round(min(max(threshold + offset, 0.0), 0.99), 4) for offset in config.oracle if offset})
+    if others:
         miou = iou(_count_all(run, maker, image_ids, others)).mean
         curve = dict(zip(others, miou.tolist(), strict=True)) | {threshold: float(scores.mean)}
         best = max(curve, key=lambda t: curve[t])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from joblib import cpu_count
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -390,7 +391,7 @@ def num_workers(config: Config) -> int:
     """Loader processes, as many as leave the cores to the training."""
     if config.trainer.num_workers is not None:
         return config.trainer.num_workers
-    return default_workers((os.cpu_count() or 1) // place().local_world)
+    return default_workers(cpu_count() // place().local_world)
 
 
 def show_progress(config: Config) -> bool:

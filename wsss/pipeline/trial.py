@@ -10,7 +10,7 @@ import logging
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -287,19 +287,19 @@ class Trial:
 
     def _files(self, name: str, num_train: int, num_val: int) -> Files:
         """What a step has left, by what it belongs to."""
-        image = val_image = fixed = 0
-        train_ids, val_ids = {*self.ids}, {*self._val_ids}
-        for path in (self.folder / name).rglob("*"):
-            if not path.is_file():
-                continue
-            size = path.stat().st_size
-            if path.stem in val_ids:
-                val_image += size
-            elif path.stem in train_ids:
-                image += size
-            else:
-                fixed += size
+        val_image, image, fixed = bytes_of(self.folder / name, {*self._val_ids}, {*self.ids})
         return Files(image=image / num_train, val_image=val_image / num_val, fixed=fixed)
+
+
+def bytes_of(folder: Path, *groups: Collection[str]) -> list[int]:
+    """How large the files of each group of images are, wherever they lie in a folder; last, all others."""
+    sizes = [0] * (len(groups) + 1)
+    for path in filter(Path.is_file, folder.rglob("*")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        names = {"/".join(parts[at:]) for at in range(len(parts))}  # ids may have folders, as their photographs
+        group = next((at for at, ids in enumerate(groups) if not names.isdisjoint(ids)), len(groups))
+        sizes[group] += path.stat().st_size
+    return sizes
 
 
 def trial_config(config: Config, data: DataConfig, outputs: Path) -> Config:

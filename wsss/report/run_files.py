@@ -107,11 +107,11 @@ class RunFiles:
         return sorted(path.name for path in (self.folder / name).glob("*") if path.is_dir())
 
     def ids(self, *folders: str) -> set[str]:
-        """Ids of the images that have a file in any of the folders."""
+        """Ids of the images that have a file in any of the folders, or in a folder within, as their photographs."""
         return {
-            path.stem
+            path.relative_to(self.folder / name).with_suffix("").as_posix()
             for name in folders
-            for path in (self.folder / name).glob("*.*")
+            for path in (self.folder / name).rglob("*.*")
             if path.suffix in (".npz", ".png")
         }
 
