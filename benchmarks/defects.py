@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from wsss.data import ImageDataset, eval_transform, read_mask
+from wsss.data import ImageDataset, eval_transform
 from wsss.models import Classifier, fold_batch_norm
 from wsss.pipeline.make_seeds import seed_threshold, sweep_seeds
 from wsss.pipeline.maps import draw_maps
@@ -43,10 +43,9 @@ def rows(run: Run) -> Iterator[tuple[str, tuple[str, ...], str]]:
 
 def score(run: Run, folder: Path) -> dict[str, float]:
     """Mean IoU at the best threshold and at the one chosen without truth, and IoU of each class there, in percent."""
-    truths = {image_id: read_mask(run.data.mask_path(image_id)) for image_id in run.score_ids}
     threshold = seed_threshold(run, folder)
     grid = np.arange(run.config.cam.thresholds) / run.config.cam.thresholds
-    sweep = sweep_seeds(folder, truths, run.data.num_classes + 1, [*grid, threshold])
+    sweep = sweep_seeds(run.data, folder, run.score_ids, [*grid, threshold])
     chosen = int(np.flatnonzero(sweep.thresholds == threshold)[0])
     of_classes = zip(run.data.classes, sweep.iou[chosen, 1:].tolist(), strict=True)
     scores = {"oracle": float(sweep.miou.max()), "mIoU": float(sweep.miou[chosen]), **dict(of_classes)}

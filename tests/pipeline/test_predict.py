@@ -159,8 +159,11 @@ def test_a_second_call_predicts_only_what_is_missing_or_has_changed(
     os.utime(photos / "a.jpg", (later, later))
     predict_images(config(photos, checkpoint, out))
     assert seen == [(60, 40), (40, 60)]
+    os.utime(photos / "a.jpg", (later - 1000, later - 1000))  # replaced by an older one
+    predict_images(config(photos, checkpoint, out))
+    assert seen[2:] == [(60, 40)]
     predict_images(config(photos, checkpoint, out, overwrite=True))
-    assert len(seen) == 5
+    assert len(seen) == 6
 
 
 def test_photographs_of_one_folder_are_listed_together_call_by_call(

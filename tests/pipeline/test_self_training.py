@@ -17,10 +17,12 @@ from wsss.pipeline.train_segmenter import predict_val
 ROUNDS = ("segmenter.self_training.rounds=2", "segmenter.self_training.scales=[1.0]")
 
 
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])  # the latter gives no results one by one
 def test_each_round_labels_the_train_images_within_their_classes_and_is_scored(
-    make_run: Callable[..., Run], own_masks: Path
+    make_run: Callable[..., Run], own_masks: Path, backend: str
 ) -> None:
-    run = make_run(*SMALL, *ROUNDS, f"segmenter.masks={own_masks}", "segmenter.self_training.min_change=0")
+    own = f"segmenter.masks={own_masks}"
+    run = make_run(*SMALL, *ROUNDS, own, "segmenter.self_training.min_change=0", f"masks.backend={backend}")
     train_segmenters(run)
     results = run.write_results()
     for number in (1, 2):

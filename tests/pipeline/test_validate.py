@@ -104,3 +104,10 @@ def test_half_a_truth_is_a_fault_beside_the_others(tmp_path: Path) -> None:
     assert len(texts) == 2
     assert "no such mask, while other images of the split have theirs" in texts[0]
     assert "no such image" in texts[1]
+
+
+def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = own_data(tmp_path / "photos", ["ring [old]", "[/x]"], listed=["ring [old]", "[/x]"])
+    validate(small_run(root, tmp_path / "out"))
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("ring [old]", "[/x]"))

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from tests.report.conftest import RESULTS, SEEDS_PROTOCOL
-from wsss.report.tables import result_groups, results_table, stamp
+from wsss.report.tables import result_groups, results_table, stamp, with_sign
 
 SEEDS_STAMP = "mini_voc train · 600 images · threshold 0.42 (mean Otsu, no truth) · scales 0.5,1,1.5 + flip · no CRF"
 
@@ -80,3 +80,15 @@ def test_names_are_no_markup() -> None:
 def test_nothing_gives_an_empty_table() -> None:
     assert result_groups({}, {}) == []
     assert "figure" in rendered({}, {})
+
+
+def test_times_stand_in_the_order_of_the_steps() -> None:
+    steps = ["classifier", "recam", "seeds", "masks", "segmenter", "relabel_round1", "segmenter_round1"]
+    steps += ["segmenter_supervised", "report"]
+    (group,) = result_groups({f"time/{step}_s": 1.0 for step in sorted(steps)}, {})
+    assert [row.figure.replace(" ", "_") for row in group.rows] == [*steps, "total"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.04, "+0.0"), (-0.06, "−0.1"), (0.0, "+0.0"), (1.26, "+1.3")])
+def test_what_is_rounded_to_nothing_is_not_negative(value: float, text: str) -> None:
+    assert with_sign(value, f"{abs(value):.1f}") == text

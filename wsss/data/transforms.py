@@ -36,7 +36,7 @@ class ResizeLong(v2.Transform):
 
 
 def resize_mask(mask: tv_tensors.Mask, size: Sequence[int]) -> tv_tensors.Mask:
-    """Labels (1, H, W) at another height and width, each that of the nearest pixel."""
+    """Planes of labels (N, H, W) at another height and width, each that of the nearest pixel."""
     # torchvision's default for masks takes the corner of a cell, which moves labels by up to half a pixel.
     resized = TF.resize_image(mask, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT)
     return tv_tensors.wrap(resized, like=mask)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import wsss
-from wsss.data import VOID, DataDescription, read_image
+from wsss.data import VOID, DataDescription, image_size
 from wsss.data.polygons import drawing_steps, most_steps
 from wsss.errors import InputError
 from wsss.exports.maps import ImageFinder, LabelMaps
@@ -81,13 +81,13 @@ def read_coco(path: Path, data: DataDescription, ids: Sequence[str]) -> Iterator
     find, label_of = ImageFinder(ids, path), _labels_by_name(data)
     for name, size, objects in _read_images(path):
         image_id = find(name)
-        image = read_image(data.image_path(image_id))
-        if size not in ((None, None), image.size):
+        width, height = image_size(data.image_path(image_id))
+        if size not in ((None, None), (width, height)):
             raise InputError(
-                f"{path}: {name} is {size[0]} × {size[1]} pixels there, the image {image.width} × {image.height}; "
+                f"{path}: {name} is {size[0]} × {size[1]} pixels there, the image {width} × {height}; "
                 "export it again at the image's size"
             )
-        labels = np.zeros((image.height, image.width), np.uint8)
+        labels = np.zeros((height, width), np.uint8)
         for number, category, segmentation in objects:
             if category not in label_of:
                 known = ", ".join(label_of)

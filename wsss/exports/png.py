@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsss.data import VOID, DataDescription, check_mask, palette, read_image, save_mask
+from wsss.data import VOID, DataDescription, check_mask, image_size, palette, save_mask
 from wsss.errors import InputError
 from wsss.exports.maps import ImageFinder, LabelMaps
 from wsss.writing import write_text
@@ -47,4 +47,4 @@ def read_pngs(folder: Path, data: DataDescription, ids: Sequence[str]) -> Iterat
     find = ImageFinder(ids, folder)
     for path in paths:
         image_id = find(path.relative_to(folder).as_posix())
-        yield image_id, check_mask(data, path, read_image(data.image_path(image_id)).size)
+        yield image_id, check_mask(data, path, image_size(data.image_path(image_id)))

@@ -32,7 +32,7 @@ def graph_cut(
     Args:
         image: RGB (H, W, 3) uint8.
         map: (H, W), higher where the object is.
-        foreground: quantile above which a pixel is foreground.
+        foreground: quantile from which on a pixel is foreground.
         background: quantile up to which it is background.
         threshold: value of the map above which the pixels between start as foreground; default: halfway between the
             two quantiles' values.

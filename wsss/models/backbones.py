@@ -197,7 +197,7 @@ def _vgg16(name: str, weights: str, output_stride: int, options: Options) -> Bac
 
 
 def _timm(name: str, weights: str, output_stride: int, options: Options) -> Backbone:
-    if name not in timm.list_models() and name.split(".")[0] not in timm.list_models():
+    if not timm.is_model(name):
         raise InputError(f"backbone.name={name!r}: expected one of {', '.join(_TORCHVISION)} or a name timm lists")
     # Some networks know no such argument, but all that do have 32 as its default.
     dilation = {} if output_stride == 32 else {"output_stride": output_stride}

@@ -24,19 +24,13 @@ class OnFrozenBackbone(nn.Module):
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.backbone = backbone.requires_grad_(False)
-        self.train()
+        self.backbone = backbone
+        backbone.freeze()
 
     @property
     def head_parameters(self) -> list[nn.Parameter]:
         """All that learns."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
-
-    def train(self, mode: bool = True) -> "OnFrozenBackbone":
-        """Set the mode of the branches alone."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
 
     @torch.no_grad()
     def stages(self, images: Tensor) -> list[Tensor]:

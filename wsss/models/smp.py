@@ -108,7 +108,7 @@ def check_smp(arch: str, encoder: dict[str, Any]) -> None:
         raise InputError(_unknown("arch", arch, [cls.__name__ for cls in architectures.values()]))
     name = encoder["name"]
     if name.startswith("tu-"):
-        if name[3:].split(".")[0] not in timm.list_models():
+        if not timm.is_model(name[3:]):
             raise InputError(_unknown("encoder", name, [f"tu-{model}" for model in timm.list_models()]))
     elif name not in smp.encoders.get_encoder_names():
         raise InputError(_unknown("encoder", name, smp.encoders.get_encoder_names()))

@@ -21,8 +21,12 @@ _PACKAGED = {
 }
 
 
-def load_weights(network: nn.Module, name: str, weights: str, *, option: str = "backbone.weights") -> None:
+def load_weights(
+    network: nn.Module, name: str, weights: str, *, option: str = "backbone.weights", head: bool = False
+) -> None:
     """Fill a torchvision or timm network with `weights`: `imagenet`, `none` or a file, as `option` asks for.
+
+    Without `head`, those of its last layer may be missing.
 
     Raises:
         InputError: if they cannot be had; the message says what to do.
@@ -36,13 +40,13 @@ def load_weights(network: nn.Module, name: str, weights: str, *, option: str = "
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise InputError(f"{option}={weights}: not weights of {name} ({detail}); {remedy}") from error
-    ours = [key for key in missing if not key.startswith(("fc.", "classifier."))]
+    ours = [key for key in missing if head or not key.startswith(("fc.", "classifier."))]
     if ours:
         hint = f"{len(ours)} tensors missing, first {ours[0]}; {len(unexpected)} unknown"
         raise InputError(f"{option}={weights}: not weights of {name} ({hint}); {remedy}")
 
 
-def load_packaged(network: nn.Module, name: str) -> bool:
+def load_packaged(network: nn.Module, name: str, *, option: str = "backbone.weights") -> bool:
     """Fill `network` from an installed package that carries its ImageNet weights; False where there is none.
 
     The packaged EfficientNet-Lite0 is another implementation of the same network: its tensors come in the same order
@@ -55,7 +59,7 @@ def load_packaged(network: nn.Module, name: str) -> bool:
     source = _without_counters(read_state_dict(Path(spec.origin).parent / file))
     target = _without_counters(network.state_dict())
     if [t.shape for t in source.values()] != [t.shape for t in target.values()]:
-        raise InputError(f"package {package}: its weights no longer fit timm's {name}; pass backbone.weights=<file>")
+        raise InputError(f"package {package}: its weights no longer fit timm's {name}; pass {option}=<file>")
     network.load_state_dict(dict(zip(target, source.values(), strict=True)), strict=False)
     return True
 
@@ -93,7 +97,8 @@ def _download(network: nn.Module, name: str, option: str) -> dict[str, Tensor]:
     try:
         if type(network).__module__.startswith("torchvision."):  # timm has other networks under the same names
             # IMAGENET1K_V1 is what the field's published figures started from.
-            entry = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+            entries = torchvision.models.get_model_weights(name)
+            entry = entries.__members__.get("IMAGENET1K_V1") or next(iter(entries))
             return dict(entry.get_state_dict(progress=True))
         return dict(timm.create_model(name, pretrained=True).state_dict())
     except (URLError, OSError, RuntimeError) as error:

@@ -134,7 +134,7 @@ def _look(run: Run, masks: Path) -> list[ImageAudit]:
         for i in run.train_ids
     ]
     with engine(run.config.masks):
-        return run_tasks(run, maker, tasks, "audit")
+        return list(run_tasks(run, maker, tasks, "audit"))
 
 
 def audit_image(

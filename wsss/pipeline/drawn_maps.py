@@ -11,7 +11,7 @@ from wsss.errors import InputError
 from wsss.models import Classifier
 from wsss.pipeline.drawing import seed_ids, val_map_ids
 from wsss.pipeline.make_seeds import make_val_maps, seeds_step
-from wsss.pipeline.networks import load_classifier
+from wsss.pipeline.networks import load_classifier, trained_network
 from wsss.pipeline.run import Run
 from wsss.pipeline.training import device_of
 
@@ -63,7 +63,7 @@ def drawn_maps(run: Run, split: str, kinds: Sequence[str] | None) -> DrawnMaps:
 
 def judge_name(run: Run, wanted: str | None) -> str:
     """The step whose network answers: `wanted`, by default the ReCAM network where the run has one."""
-    return wanted or ("recam" if run.config.recam.enabled else "classifier")
+    return wanted or trained_network(run)
 
 
 def load_judge(run: Run, name: str) -> Classifier:

@@ -83,10 +83,7 @@ def load_model(config: ExplainConfig) -> ImageClassifier:
     """An ImageNet classifier, or a run's own."""
     path = Path(config.model)
     if path.suffix != ".pt":
-        try:
-            return imagenet_classifier(config.model, config.weights)
-        except InputError as error:
-            raise InputError(str(error).replace("backbone.weights", "weights")) from error
+        return imagenet_classifier(config.model, config.weights)
     file = read_classifier(path)
     network = classifier_of(file, path).eval()
     return ImageClassifier(network, file.classes, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))  # it normalises by itself

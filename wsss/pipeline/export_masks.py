@@ -42,6 +42,7 @@ def export_masks(
     Raises:
         InputError: if a folder is not new or the label maps cannot be had or written so.
     """
+    formats = list(dict.fromkeys(formats))
     for name in formats:
         require_new(folder / name)
     data = run.config.data

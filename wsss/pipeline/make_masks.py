@@ -12,7 +12,16 @@ from wsss.errors import InputError
 from wsss.metrics import confusion_matrix, iou
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold
 from wsss.pipeline.manifest import read_manifest
-from wsss.pipeline.mask_maker import CRF_KINDS, MaskMaker, engine, mask_maker, one_thread, run_tasks, write_masks
+from wsss.pipeline.mask_maker import (
+    CRF_KINDS,
+    MaskMaker,
+    crf_settings,
+    engine,
+    mask_maker,
+    one_thread,
+    run_tasks,
+    write_masks,
+)
 from wsss.pipeline.processes import on_first
 from wsss.pipeline.refine_seeds import refine_seeds, refined_protocol, require_crf, source_of_masks
 from wsss.pipeline.run import Run
@@ -25,19 +34,13 @@ GRID = tuple(round(0.1 + 0.05 * i, 2) for i in range(15))
 
 def masks_step(run: Run) -> Step:
     """The step's identity: its options and the seeds."""
-    settings = asdict(run.config.masks)
-    for option in (
-        "jobs",
-        "backend",
-        "scheduler",
-        "refine",
-        "relations",
-        "walk",
-        "par",
-    ):  # the last four are the seeds'
+    config = run.config.masks
+    settings = asdict(config) | {"crf": crf_settings(config.crf)}
+    of_seeds = ("refine", "relations", "walk", "par")
+    for option in ("jobs", "backend", "scheduler", *of_seeds):
         del settings[option]
     files = [f"{image_id}.png" for image_id in run.train_ids]
-    of_truth = run.config.masks.annotated is not None and run.config.masks.threshold is None
+    of_truth = config.annotated is not None and config.threshold is None
     return run.step("masks", {"masks": settings}, [source_of_masks(run)], files, of_truth=of_truth)
 
 
@@ -98,7 +101,8 @@ def choose_threshold(run: Run, maker: MaskMaker, annotated: Sequence[str]) -> tu
         return GRID[int(best[len(best) // 2])], f"{len(annotated)} annotated images, left out"
     if config.area is not None:
         sample = run.train_ids[:: max(len(run.train_ids) // 100, 1)]
-        shares = np.mean(run_tasks(run, maker, [delayed(_areas)(maker, i, GRID) for i in sample], "areas"), axis=0)
+        tasks = [delayed(_areas)(maker, i, GRID) for i in sample]
+        shares = np.mean([*run_tasks(run, maker, tasks, "areas")], axis=0)
         shares = np.minimum.accumulate(shares)  # foreground shrinks as the threshold rises, but for the CRF's whims
         if not shares[-1] <= config.area <= shares[0]:
             found = f"masks can have {shares[-1]:.2f} to {shares[0]:.2f}"
@@ -115,10 +119,12 @@ def _count(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDAr
 
 
 def _count_all(run: Run, maker: MaskMaker, image_ids: Sequence[str], thresholds: Sequence[float]) -> NDArray[np.int64]:
-    counts = run_tasks(
-        run, maker, [delayed(_count)(maker, i, thresholds) for i in image_ids], "masks at other thresholds"
-    )
-    return np.sum(counts, axis=0)
+    tasks = [delayed(_count)(maker, i, thresholds) for i in image_ids]
+    num_labels = maker.data.num_classes + 1
+    confusion = np.zeros((len(thresholds), num_labels, num_labels + 1), np.int64)
+    for counts in run_tasks(run, maker, tasks, "masks at other thresholds"):
+        confusion += counts
+    return confusion
 
 
 def _areas(maker: MaskMaker, image_id: str, thresholds: Sequence[float]) -> NDArray[np.float64]:

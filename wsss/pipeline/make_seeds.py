@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from wsss.cam import normalize
-from wsss.data import read_mask
+from wsss.data import DataDescription, read_mask
 from wsss.masks import dataset_threshold
 from wsss.metrics import Sweep, ThresholdCounter
 from wsss.models import Classifier
@@ -156,11 +155,11 @@ def _score(run: Run, step: Step, threshold: float) -> None:
     thresholds = np.arange(run.config.cam.thresholds) / run.config.cam.thresholds
     config = run.config.cam
     drawn = set(seed_ids(run))
-    truths = {i: read_mask(run.data.mask_path(i)) for i in run.score_ids if i in drawn}
-    common = {"scored": "seeds", "split": run.scored_split, "images": len(truths), "crf": "none", "void": VOID_POLICY}
+    ids = [i for i in run.score_ids if i in drawn]
+    common = {"scored": "seeds", "split": run.scored_split, "images": len(ids), "crf": "none", "void": VOID_POLICY}
     rows: list[tuple[str, float, float]] = []
     for kind, folder in kinds.items():
-        sweep = sweep_seeds(folder, truths, run.data.num_classes + 1, [*thresholds, threshold])
+        sweep = sweep_seeds(run.data, folder, ids, [*thresholds, threshold])
         rows += [(kind, float(t), float(m) * 100) for t, m in zip(sweep.thresholds, sweep.miou, strict=True)]
         scales = config.layer_scales if kind.startswith(STAGE_KINDS) else config.scales
         protocol = {**common, "scales": list(scales), "flip": config.flip, **_climb(run)}
@@ -177,12 +176,10 @@ def _score(run: Run, step: Step, threshold: float) -> None:
     write_scores(step.folder / "curve.csv", ["kind", "threshold", "miou"], rows, run.stamp(**common, **all_scales))
 
 
-def sweep_seeds(
-    folder: Path, truths: dict[str, NDArray[np.uint8]], num_labels: int, thresholds: Sequence[float]
-) -> Sweep:
+def sweep_seeds(data: DataDescription, folder: Path, ids: Sequence[str], thresholds: Sequence[float]) -> Sweep:
     """Score the seeds of a folder at many background thresholds."""
-    counter = ThresholdCounter(sorted(set(thresholds)), num_labels)
-    for image_id, truth in truths.items():
+    counter = ThresholdCounter(sorted(set(thresholds)), data.num_classes + 1)
+    for image_id in ids:
         seeds = load_seeds(folder / f"{image_id}.npz")
-        counter.update(resize_maps(seeds.maps, seeds.size), seeds.classes, truth)
+        counter.update(resize_maps(seeds.maps, seeds.size), seeds.classes, read_mask(data.mask_path(image_id)))
     return counter.compute()

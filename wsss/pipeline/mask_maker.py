@@ -1,6 +1,7 @@
 """Masks of any images from their seeds, in parallel: what steps that make masks share."""
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -112,7 +113,7 @@ def write_masks(run: Run, maker: MaskMaker, image_ids: Sequence[str], threshold:
     """Write the label maps `<id>.png` that are not there yet."""
     missing = [image_id for image_id in image_ids if not (folder / f"{image_id}.png").exists()]
     tasks = [delayed(_write)(maker, ids, threshold, folder) for ids in _groups(maker, missing)]
-    run_tasks(run, maker, tasks, folder.name)
+    deque(run_tasks(run, maker, tasks, folder.name), maxlen=0)
 
 
 def _write(maker: MaskMaker, image_ids: Sequence[str], threshold: float, folder: Path) -> None:
@@ -171,17 +172,21 @@ def engine(config: MasksConfig) -> Iterator[None]:
         yield
 
 
-def run_tasks(run: Run, maker: MaskMaker, tasks: Sequence[Any], title: str) -> list[Any]:
-    """What the tasks return, in their order.
+def run_tasks(run: Run, maker: MaskMaker, tasks: Sequence[Any], title: str) -> Iterator[Any]:
+    """What the tasks return, in their order, as it comes; by several workers, on GPUs one after the other.
 
     Raises:
-        InputError: if a worker was killed.
+        WorkerDiedError: if a worker was killed.
     """
-    if not tasks:
-        return []
-    results = _results(run, maker, tasks)
+    return results_of(run, tasks, title, total=len(tasks), alone=maker.on_gpu)
+
+
+def results_of(run: Run, tasks: Iterable[Any], title: str, *, total: int, alone: bool = False) -> Iterator[Any]:
+    """As `run_tasks`, of tasks that are perhaps still to be made; `alone`: by this process."""
+    if not total:
+        return
     try:
-        return list(follow(results, title, total=len(tasks), shown=run.config.trainer.progress))
+        yield from follow(_results(run, tasks, alone=alone), title, total=total, shown=run.config.trainer.progress)
     except (TerminatedWorkerError, *_dask_errors()) as error:
         raise WorkerDiedError(
             f"{title}: a worker process was killed, by want of memory perhaps; fewer need less (masks.jobs=1), "
@@ -189,19 +194,28 @@ def run_tasks(run: Run, maker: MaskMaker, tasks: Sequence[Any], title: str) -> l
         ) from error
 
 
-def _results(run: Run, maker: MaskMaker, tasks: Sequence[Any]) -> Iterable[Any]:
-    """What the tasks return, in their order; on GPUs one after the other."""
-    if maker.on_gpu:
-        return Parallel(n_jobs=1)(tasks)
+def _results(run: Run, tasks: Iterable[Any], *, alone: bool) -> Iterable[Any]:
+    if alone:
+        return Parallel(n_jobs=1, return_as="generator")(tasks)
     if run.config.masks.backend == "dask":
-        from distributed import default_client
-
-        # Not by joblib, which would wait for ever for a task that has ended one worker after another.
-        client = default_client()
-        futures = [client.submit(work, *args, **options, pure=False) for work, args, options in tasks]
-        return (future.result() for future in futures)
+        return _by_dask(tasks)
     in_turn = get_active_backend()[0].supports_return_generator  # or all at once, at the end
     return Parallel(return_as="generator" if in_turn else "list")(tasks)
+
+
+def _by_dask(tasks: Iterable[Any]) -> Iterator[Any]:
+    """Not by joblib, which would wait for ever for a task that has ended one worker after another."""
+    from distributed import default_client
+
+    client = default_client()
+    most = 4 * max(sum(client.ncores().values()), 1)  # under way at a time: what they are given lies in memory
+    waiting: deque[Any] = deque()
+    for work, args, options in tasks:
+        waiting.append(client.submit(work, *args, **options, pure=False))
+        if len(waiting) >= most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _dask_errors() -> tuple[type[Exception], ...]:

@@ -76,10 +76,14 @@ def new_segmenter(run: Run) -> SegmentationNetwork:
     return network
 
 
+def trained_network(run: Run) -> str:
+    """The step of the run's ReCAM network, or of its classifier where there is none."""
+    return "recam" if run.config.recam.enabled else "classifier"
+
+
 def trained_backbone(run: Run) -> Backbone:
-    """Backbone of the run's ReCAM network, or of its classifier where there is none."""
-    step = "recam" if run.config.recam.enabled else "classifier"
-    return load_classifier(run.folder / step / "model.pt").backbone
+    """Backbone of that network."""
+    return load_classifier(run.folder / trained_network(run) / "model.pt").backbone
 
 
 def save_segmenter(

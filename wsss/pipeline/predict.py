@@ -4,6 +4,7 @@ import glob
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -286,16 +287,19 @@ class _Outputs:
         return self.folder / "overlays" / f"{photo.name}.jpg"
 
     def has(self, photo: Photograph) -> bool:
-        """Whether the photograph has its files, no older than itself."""
-        paths = [self.labels(photo), *([self.overlay(photo)] if self.overlays else [])]
-        return all(path.exists() and path.stat().st_mtime >= photo.path.stat().st_mtime for path in paths)
+        """Whether the photograph, as it is now, has its files."""
+        labels = self.labels(photo)
+        is_made = labels.exists() and labels.stat().st_mtime_ns == photo.path.stat().st_mtime_ns
+        return is_made and (self.overlay(photo).exists() or not self.overlays)
 
     def write(self, photo: Photograph, image: Image.Image, labels: NDArray[np.uint8]) -> None:
-        """Label map and overlay; the latter last, and the photograph."""
+        """Overlay and label map; the latter last, and with the photograph's time, by which it is known again."""
         if self.overlays:
             with whole_file(self.overlay(photo)) as file:
                 draw_overlay(image, labels, self.classes).save(file, "JPEG", quality=90)
         save_mask(self.labels(photo), labels)
+        modified = photo.path.stat().st_mtime_ns
+        os.utime(self.labels(photo), ns=(modified, modified))
 
     def write_areas(self, photographs: Sequence[Photograph]) -> None:
         """`areas.csv`: pixels, and their share of the photograph, of each label that occurs."""

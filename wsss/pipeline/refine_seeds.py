@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsss.data import ImageDataset, TrainValData, eval_transform, read_image, read_mask
+from wsss.data import ImageDataset, TrainValData, eval_transform, read_image
 from wsss.masks import (
     affinity_walk,
     feature_affinities,
@@ -31,7 +31,7 @@ from wsss.pipeline.config import MasksConfig, WalkConfig
 from wsss.pipeline.drawing import original_sizes, resized, seed_ids
 from wsss.pipeline.make_seeds import seed_protocol, seed_threshold, sweep_seeds
 from wsss.pipeline.mask_maker import CRF_KINDS, crf_settings, engine, mask_maker, write_masks
-from wsss.pipeline.networks import trained_backbone
+from wsss.pipeline.networks import trained_backbone, trained_network
 from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run
 from wsss.pipeline.step import Step
@@ -116,7 +116,7 @@ def relations_step(run: Run) -> Step:
     config = run.config.masks
     labels = {"fg_margin": config.fg_margin, "bg_margin": config.bg_margin, "crf": crf_settings(config.crf)}
     settings = {"refine": config.refine, **asdict(config.relations), "labels": labels}
-    network = "recam" if run.config.recam.enabled else "classifier"
+    network = trained_network(run)
     return run.step("relations", {"relations": settings}, ["seeds", network])
 
 
@@ -303,11 +303,16 @@ def load_relations(path: Path) -> IRN | AffinityNet:
 
 def _score(run: Run, step: Step) -> None:
     """Score the refined seeds at the threshold chosen without truth and at the best of many."""
-    truths = {i: read_mask(run.data.mask_path(i)) for i in run.score_ids}
     threshold = seed_threshold(run, step.folder)
     grid = np.arange(run.config.cam.thresholds) / run.config.cam.thresholds
-    sweep = sweep_seeds(step.folder, truths, run.data.num_classes + 1, [*grid, threshold])
-    protocol = {"scored": "seeds", "split": run.scored_split, "images": len(truths), "crf": "none", "void": VOID_POLICY}
+    sweep = sweep_seeds(run.data, step.folder, run.score_ids, [*grid, threshold])
+    protocol = {
+        "scored": "seeds",
+        "split": run.scored_split,
+        "images": len(run.score_ids),
+        "crf": "none",
+        "void": VOID_POLICY,
+    }
     protocol |= seed_protocol(run) | refined_protocol(run)
     chosen, best = (int(np.flatnonzero(sweep.thresholds == t)[0]) for t in (threshold, sweep.thresholds[sweep.best]))
     for key, at, source in (("miou", chosen, "mean Otsu, no truth"), ("oracle_miou", best, "oracle")):

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from wsss.errors import InputError
 from wsss.models.files import read_checkpoint
@@ -199,11 +200,11 @@ def _other_options(source: Path, repeated: Path) -> list[str]:
 
 
 def _table(record: Mapping[str, Any]) -> Table:
-    table = Table("figure", "before", "now", "difference", "", title=f"{record['of']}, repeated")
+    table = Table("figure", "before", "now", "difference", "", title=Text(f"{record['of']}, repeated"))
     for key, figure in sorted(record["figures"].items()):
         before, after = ("none" if figure[name] is None else f"{figure[name]:.4f}" for name in ("before", "after"))
         difference = "" if figure["difference"] is None else f"{figure['difference']:+.4f}"
-        table.add_row(key, before, after, difference, "equal" if figure["equal"] else "differs")
+        table.add_row(Text(key), before, after, difference, "equal" if figure["equal"] else "differs")
     return table
 
 

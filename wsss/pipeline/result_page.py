@@ -14,6 +14,7 @@ from wsss.pipeline.result_specs import TableSpec
 from wsss.pipeline.result_tables import PLACEHOLDER, Numbers
 from wsss.progress import format_time
 from wsss.report.sweep_tables import NONE, TextTable, p_text
+from wsss.report.tables import with_sign
 from wsss.writing import write_text
 
 log = logging.getLogger(__name__)
@@ -151,8 +152,7 @@ def _number(value: float, digits: int = 1) -> str:
 
 
 def _signed(value: float, digits: int = 1) -> str:
-    rounded = round(value, digits) + 0.0  # not −0
-    return f"{rounded:+.{digits}f}".replace("-", "−")
+    return with_sign(value, f"{abs(value):.{digits}f}")
 
 
 def write_page(path: Path, template: Path, specs: Mapping[str, TableSpec]) -> None:

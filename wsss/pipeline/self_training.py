@@ -1,13 +1,14 @@
 """Self-training: the segmenter labels the train images anew, within their image-level labels, and learns from that."""
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 
 from wsss.data import read_image, read_mask, save_mask
@@ -15,14 +16,13 @@ from wsss.masks import CRFParams, dense_crf
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import Inference, Segmenter, load_segmenter
 from wsss.pipeline.config import SelfTrainingConfig
-from wsss.pipeline.mask_maker import crf_settings, engine, one_thread
+from wsss.pipeline.mask_maker import crf_settings, engine, one_thread, results_of
 from wsss.pipeline.processes import on_first
 from wsss.pipeline.run import Run
 from wsss.pipeline.step import Step
 from wsss.pipeline.tables import VOID_POLICY
 from wsss.pipeline.train_segmenter import Lesson, mask_lesson, train_segmenter, true_lesson
 from wsss.pipeline.training import autocast, device_of, prepare
-from wsss.progress import follow
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +111,10 @@ def _write_and_score(run: Run, step: Step, lesson: Lesson, number: int, crf: CRF
 
 
 def _miou(run: Run, folder: Path) -> float:
-    counts = [
-        confusion_matrix(read_mask(run.data.mask_path(i)), read_mask(folder / f"{i}.png"), len(run.labels))
-        for i in run.score_ids
-    ]
-    return 100 * float(iou(np.sum(counts, axis=0)).mean)
+    confusion = np.zeros((len(run.labels), len(run.labels) + 1), np.int64)
+    for i in run.score_ids:
+        confusion += confusion_matrix(read_mask(run.data.mask_path(i)), read_mask(folder / f"{i}.png"), len(run.labels))
+    return 100 * float(iou(confusion).mean)
 
 
 @dataclass(frozen=True)
@@ -143,9 +142,8 @@ def _write(run: Run, step: Step, lesson: Lesson, options: SelfTrainingConfig, cr
     segmenter = Segmenter(segmenter.model, segmenter.classes, inference=inference)
     missing = [i for i in run.train_ids if not (step.folder / f"{i}.png").exists()]
     with engine(run.config.masks):
-        work = Parallel(return_as="generator")(_tasks(run, step, segmenter, missing, crf))
-        for _ in follow(work, step.name, total=len(missing), shown=run.config.trainer.progress):
-            pass
+        tasks = _tasks(run, step, segmenter, missing, crf)
+        deque(results_of(run, tasks, step.name, total=len(missing)), maxlen=0)
 
 
 def _tasks(run: Run, step: Step, segmenter: Segmenter, ids: list[str], crf: CRFParams | None) -> Iterator[object]:

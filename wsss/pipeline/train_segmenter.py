@@ -28,7 +28,7 @@ from wsss.models.files import read_checkpoint
 from wsss.pipeline.callbacks import stopping_settings
 from wsss.pipeline.guards import PredictionGuard, check_masks_teach, warn_of_collapse
 from wsss.pipeline.make_masks import describe_masks
-from wsss.pipeline.networks import new_segmenter, save_segmenter
+from wsss.pipeline.networks import new_segmenter, save_segmenter, trained_network
 from wsss.pipeline.processes import in_turn, is_first, on_first
 from wsss.pipeline.refine_seeds import source_of_masks
 from wsss.pipeline.run import Run
@@ -95,7 +95,7 @@ def segmenter_step(run: Run, lesson: Lesson) -> Step:
         settings["masks"] = lesson.fingerprint
     inputs = [*lesson.inputs]
     if run.config.segmenter.init == "classifier":
-        inputs.append("recam" if run.config.recam.enabled else "classifier")
+        inputs.append(trained_network(run))
     if run.config.segmenter.loss.confidence and "masks" in inputs:
         inputs.append(source_of_masks(run))
     settings = {"backbone": asdict(run.config.backbone), "segmenter": settings}

@@ -214,8 +214,9 @@ class Trial:
 
     def make_masks_teach(self) -> None:
         """Put something into each mask: those of networks that know nothing may be background alone."""
-        for path in (self.folder / "masks").glob("*.png"):
-            width, height = image_size(self._base.data.image_path(path.stem))
+        for image_id in self.ids:
+            path = self.folder / "masks" / f"{image_id}.png"
+            width, height = image_size(self._base.data.image_path(image_id))
             mask = np.zeros((height, width), np.uint8)
             mask[:, mask.shape[1] // 2 :] = 1
             save_mask(path, mask)

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Iterable
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from wsss.data import Survey
 from wsss.pipeline.run import Run
@@ -58,10 +60,11 @@ def _print(run: Run, found: Survey) -> None:
     console = Console(highlight=False, soft_wrap=True)
     _print_lines(console, "[red]error:[/red]", (fault.text for fault in found.errors))
     _print_lines(console, "note:", (note.text for note in found.notes))
-    table = Table("class", *(f"{split} ({len(ids)})" for split, ids in found.splits.items()), title=run.data.name)
+    headers = (escape(f"{split} ({len(ids)})") for split, ids in found.splits.items())
+    table = Table("class", *headers, title=Text(run.data.name))
     counts = class_counts(run.data, found).tolist()
     for name, row in list(zip(run.data.classes, counts, strict=True))[:MAX_ROWS]:
-        table.add_row(name, *map(str, row))
+        table.add_row(Text(name), *map(str, row))
     if len(counts) > MAX_ROWS:
         table.add_row(f"and {len(counts) - MAX_ROWS} more", *("" for _ in found.splits))
     without = [sum(found.images[i].labels == () for i in ids) for ids in found.splits.values()]

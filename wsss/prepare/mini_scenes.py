@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]
 
 SIZE = 160
-# Longest side of an object, as a share of the image's side, by the number of objects beside it.
+# Longest side of an object, as a share of the image's side, by the number of objects in the image.
 OBJECT_SCALES: Mapping[int, tuple[float, float]] = {1: (0.45, 0.75), 2: (0.38, 0.62), 3: (0.35, 0.52)}
 MIN_VISIBLE_SHARE = 0.5
 MIN_VISIBLE_PIXELS = 150

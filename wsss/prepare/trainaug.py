@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import loadmat
 
-from wsss.data import DataDescription, read_image, read_split, save_mask
+from wsss.data import DataDescription, image_size, read_split, save_mask
 from wsss.data.image_labels import check_label_values
 from wsss.errors import InputError
 from wsss.prepare.archives import Entry, open_archive
@@ -70,7 +70,7 @@ def _read_mask(data: DataDescription, image_id: str, archive: Path, entry: Entry
         mask = decode(content)
     except Exception as error:  # damaged files make the decoders raise many kinds
         raise InputError(f"{source}: not a readable mask ({error}); fetch the archive again") from error
-    size = read_image(data.image_path(image_id)).size
+    size = image_size(data.image_path(image_id))
     if mask.dtype != np.uint8 or mask.shape != size[::-1]:
         found = f"{mask.dtype} {' × '.join(map(str, mask.shape[::-1]))}"
         raise InputError(f"{source}: expected uint8 {size[0]} × {size[1]}, found {found}; fetch the archive again")

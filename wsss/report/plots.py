@@ -1,5 +1,6 @@
 """Figures of a run, made with matplotlib's objects alone: no pyplot, no global state, no display."""
 
+import html
 import io
 import math
 import re
@@ -250,7 +251,7 @@ def inline_svg(figure: Figure, *, name: str, alt: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text, count=2)
     text = re.sub(r'^<svg ([^>]*?)\bwidth="[^"]*"', r"<svg \1", text).replace(
-        "<svg ", f'<svg role="img" aria-label="{_attribute(alt)}" ', 1
+        "<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1
     )
     text = re.sub(r'^(<svg [^>]*?)\bheight="[^"]*" ?', r"\1", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
@@ -324,9 +325,3 @@ def legend_outside(
         legend.get_title().set_color(INK)
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
-
-
-def _attribute(text: str) -> str:
-    for character, entity in (("&", "&amp;"), ('"', "&quot;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(character, entity)
-    return text

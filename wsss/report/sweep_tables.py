@@ -19,7 +19,7 @@ from wsss.report.comparison import (
     setting_text,
     short_names,
 )
-from wsss.report.tables import format_value, title_of
+from wsss.report.tables import format_value, title_of, with_sign
 
 MANY = 20  # settings from which the best come first
 FEW = 3  # random seeds below which a test means little
@@ -335,7 +335,7 @@ def _interval(key: str, low: float | None, high: float | None, *, signed: bool =
 
 
 def _signed(key: str, value: float) -> str:
-    return ("−" if value < 0 else "+") + format_value(key, abs(value))
+    return with_sign(value, format_value(key, abs(value)))
 
 
 def p_text(p: float | None) -> str:

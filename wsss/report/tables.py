@@ -12,6 +12,10 @@ from wsss.progress import format_time
 
 Protocol = Mapping[str, object]
 
+STEPS = (  # in the order in which they run; of two that a name begins with the longer is meant
+    *("classifier", "recam", "control", "seeds", "val_maps", "maps", "relations", "refined", "masks", "segmenter"),
+    *("relabel", "segmenter_round", "segmenter_supervised", "report"),
+)
 KIND_NAMES = {
     "seed": "default seed",
     "mask": "pseudo-mask",
@@ -129,7 +133,7 @@ def result_groups(results: Mapping[str, float], protocols: Mapping[str, Protocol
     share = twin_share(results)
     if share is not None:
         rows["segmenter"].append(("share of the twin", f"{share:.1f} %", {}, False))
-    if len(rows["time"]) > 1 and "time/total_s" not in results:
+    if len(rows["time"]) > 1:
         total = sum(value for key, value in results.items() if key.startswith("time/") and math.isfinite(value))
         rows["time"].append(("total", format_time(total), {}, False))
     return [_shorten(title, found) for title, found in rows.items() if found]
@@ -183,27 +187,19 @@ def format_value(key: str, value: float) -> str:
     return f"{value:.4g}"
 
 
+def with_sign(value: float, size: str) -> str:
+    """A difference whose size is written already; what is rounded to nothing is not negative."""
+    return ("−" if value < 0 and any(digit in size for digit in "123456789") else "+") + size
+
+
 def _rank(key: str) -> tuple[int, str]:
     """Order within groups: the named figures first as listed, kinds and the rest by name; times as they were run."""
     named = list(FIXED_NAMES)
-    steps = (
-        "classifier",
-        "recam",
-        "maps",
-        "seeds",
-        "relations",
-        "refined",
-        "masks",
-        "segmenter",
-        "supervised",
-        "evaluate",
-        "report",
-        "total",
-    )
     if key in named:
         return named.index(key), ""
     step = key.removeprefix("time/").removesuffix("_s")
-    position = next((i for i, name in enumerate(steps) if key.startswith("time/") and name in step), len(steps))
+    begun = [name for name in STEPS if key.startswith("time/") and step.startswith(name)]
+    position = STEPS.index(max(begun, key=len)) if begun else len(STEPS)
     return len(named) + position, key
 
 
@@ -264,11 +260,9 @@ def _crf(rest: dict[str, object]) -> str:
     if "crf" not in rest:
         return ""
     crf = rest.pop("crf")
-    if crf is False or _text(crf).lower() in ("none", "no", "off"):
+    if crf == "none":
         return "no CRF"
-    if crf is True:
-        return "CRF"
-    return _text(crf) if _text(crf).upper().startswith("CRF") else f"CRF {_text(crf)}"
+    return _text(crf) if _text(crf).startswith("CRF") else f"CRF {_text(crf)}"
 
 
 def _other(key: str, value: object) -> str:
