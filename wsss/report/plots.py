@@ -6,7 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -142,31 +142,23 @@ def chain_bars(results: Mapping[str, float]) -> Figure:
     figure, axes = plain_axes(5.0, 0.9 + 0.5 * len(rows))
     values = [value for _, value, _ in rows]
     axes.barh(range(len(rows)), values, height=0.56, color=SERIES[: len(rows)])
+    highest = max([*values, *(limit for _, _, limit in rows if limit is not None)], default=100)
+    width = max(min(highest * 1.45, 145), 10)
     for row, (name, value, limit) in enumerate(rows):
-        axes.annotate(
-            f"{value:.1f}",
-            (value, row),
-            (-5, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            color="white",
-            weight="bold",
-        )
+        beside = []
+        if value > 0.15 * width:
+            inside: dict[str, Any] = {"xytext": (-5, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+            axes.annotate(f"{value:.1f}", (value, row), color="white", weight="bold", **inside)
+        else:
+            beside.append(f"{value:.1f}")
         if limit is not None:
             axes.plot([limit, limit], [row - 0.38, row + 0.38], color=ORACLE, linewidth=3, solid_capstyle="butt")
-            what = "trained on truth" if name.startswith("segmenter") else "oracle"
-            axes.annotate(
-                *(f"{what} {limit:.1f}", (max(value, limit), row), (6, 0)),
-                textcoords="offset points",
-                va="center",
-                color=INK,
-                fontsize=8,
-            )
+            beside.append(f"{'trained on truth' if name.startswith('segmenter') else 'oracle'} {limit:.1f}")
+        end: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(", ".join(beside), (max(value, limit or 0), row), color=INK, fontsize=8, **end)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    highest = max([*values, *(limit for _, _, limit in rows if limit is not None)], default=100)
-    axes.set_xlim(0, max(min(highest * 1.45, 145), 10))
+    axes.set_xlim(0, width)
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 100])
     axes.set_xlabel("mIoU, %")
     axes.grid(axis="y", visible=False)
