@@ -77,6 +77,8 @@ def test_the_chain_shows_the_steps_it_has() -> None:
     figure = chain_bars({"seeds/miou": 50.0, "seeds/oracle_miou": 52.0, "segmenter/val_miou": 60.0})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["seeds, train", "segmenter, val"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["50.0", "oracle 52.0", "60.0"]
+    small = chain_bars({"seeds/miou": 50.0, "segmenter/val_miou": 0.8, "segmenter/supervised_val_miou": 60.0})
+    assert [text.get_text() for text in small.axes[0].texts] == ["50.0", "0.8, trained on truth 60.0"]
 
 
 def test_rows_of_a_confusion_are_shares_of_the_true_pixels() -> None:

@@ -33,10 +33,11 @@ from wsss.pipeline.run import Run
 from wsss.pipeline.tables import write_scores
 from wsss.pipeline.training import device_of, num_workers, prepare
 from wsss.progress import follow
+from wsss.report.html import write_png
 from wsss.report.plots import stage_spread
-from wsss.report.tables import kind_name, stamp
+from wsss.report.tables import kind_name, plain_table, stamp
 from wsss.seeds import load_seeds, resize_maps
-from wsss.writing import whole_file, write_json
+from wsss.writing import write_json
 
 log = logging.getLogger(__name__)
 
@@ -238,13 +239,12 @@ def _write(
     kept = {key: protocol[key] for key in ("data", "split", "images", "pairs", "classifier", "resize_long")}
     what = "variance over cells of a channel's gradient / its squared mean, quartiles over pairs and channels"
     write_scores(folder / "gradient_variance.csv", ["stage", "q25", "median", "q75"], spread, {"scored": what, **kept})
-    with whole_file(folder / "gradient_variance.png") as file:
-        stage_spread(quartiles).savefig(file, format="png", dpi=130)
+    write_png(folder / "gradient_variance.png", stage_spread(quartiles))
 
 
 def _table(figures: Mapping[str, Mapping[str, float | None]]) -> Table:
     """The rows, for the terminal."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     table.add_column("kind", overflow="fold")
     for title in FIGURES.values():
         table.add_column(title, justify="right", no_wrap=True)

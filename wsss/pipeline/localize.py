@@ -26,7 +26,7 @@ from wsss.pipeline.run import Run
 from wsss.pipeline.tables import write_scores
 from wsss.pipeline.training import prepare
 from wsss.report.overlays import RGB, contact_sheet, heatmap_overlay, with_boxes
-from wsss.report.tables import kind_name, stamp
+from wsss.report.tables import kind_name, plain_table, stamp
 from wsss.seeds import load_seeds, resize_maps
 from wsss.writing import whole_file, write_json
 
@@ -273,7 +273,7 @@ def _table(figures: Mapping[str, Mapping[str, float]]) -> Table:
     named = {f"max_box_acc_{iou:g}": f"max {iou:g}" for iou in IOUS} | {"max_box_acc_v2": "max v2", "pxap": "PxAP"}
     named = {"gt_known": "GT-known", "loc1": "loc1", "loc5": "loc5"} | named
     shown = [name for name in named if name in next(iter(figures.values()))]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     table.add_column("kind", overflow="fold")
     for name in ("fraction", *shown):
         table.add_column(named.get(name, name), justify="right", no_wrap=True)

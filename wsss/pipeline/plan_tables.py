@@ -8,6 +8,7 @@ from rich.table import Table
 
 from wsss.pipeline.plan import Plan
 from wsss.progress import format_time
+from wsss.report.tables import plain_table
 
 
 def plan_table(plan: Plan) -> Table:
@@ -103,7 +104,7 @@ def _compared(predicted: float, measured: float, write: Callable[[float], str]) 
 
 
 def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     for title in titles:
         is_text = title in ("step", "images × epochs", "how it scales")
         table.add_column(title, justify="left" if is_text else "right", overflow="fold")

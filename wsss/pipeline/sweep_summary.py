@@ -85,7 +85,7 @@ def read_sweep(folders: Sequence[Path], *, control: Sequence[str] = ()) -> Sweep
     """
     if not folders:
         raise InputError("no runs; name their folders, as `python scripts/summarize.py outputs/sweep`")
-    records = {folder: _record(folder) for folder in folders if (folder / "sweep.json").exists()}
+    records = {folder: _record(folder) for folder in folders if (folder / SWEEP_FILE).exists()}
     runs = [run for folder in folders for run in _runs(folder, records.get(folder))]
     if not records and all(run.state != "done" for run in runs):
         raise InputError(f"{runs[0].folder}: not a run with figures ({runs[0].reason}); leave it out, or finish it")
@@ -148,7 +148,7 @@ def is_sweep(folder: Path) -> bool:
 
 def is_recorded(folder: Path) -> bool:
     """Whether a folder is that of a sweep, which its summary goes to."""
-    return (folder / "sweep.json").is_file()
+    return (folder / SWEEP_FILE).is_file()
 
 
 def check_figures(summary: SweepSummary, figures: Sequence[str]) -> None:

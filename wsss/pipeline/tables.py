@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from wsss.metrics import IoU, Scores
 from wsss.pipeline.run import Run
 from wsss.report import stamp
+from wsss.report.html import write_png
 from wsss.report.plots import confusion_heatmap
-from wsss.writing import whole_file, write_csv, write_json
+from wsss.report.tables import plain_table
+from wsss.writing import write_csv, write_json
 
 # How scores deal with void and with labels that do not occur; part of every protocol.
 VOID_POLICIES = {"wrong": "left out of the truth, wrong in masks", "ignore": "left out of the truth and of masks"}
@@ -96,14 +97,13 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     write_scores(folder / "per_class.csv", ["label", *table], rows, protocol)
     of_truth = ([name, *counts] for name, counts in zip(labels, confusion.tolist(), strict=True))
     write_scores(folder / "confusion.csv", ["truth \\ prediction", *columns], of_truth, protocol)
-    with whole_file(folder / "confusion.png") as file:
-        confusion_heatmap(confusion, labels, caption=_caption(protocol)).savefig(file, format="png", dpi=130)
+    write_png(folder / "confusion.png", confusion_heatmap(confusion, labels, caption=_caption(protocol)))
 
 
 def evaluation_table(evaluation: Evaluation) -> Group:
     """Scores for the terminal, in percent, under them how they came about."""
     per_label, means = evaluation.per_label, evaluation.means
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     table.add_column("label", overflow="fold")
     for name in ("IoU", "accuracy", "precision", "boundary IoU"):
         table.add_column(name, justify="right")

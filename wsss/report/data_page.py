@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from wsss import __version__
 from wsss.data import DataDescription, Survey
+from wsss.report.html import environment
 
 MAX_TOGETHER = 40  # classes of the co-occurrence table on the page
 MAX_SIZES = 20
@@ -61,19 +60,20 @@ def data_page(description: DataDescription, survey: Survey) -> str:
         }
         for i in common
     ]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("data.html.j2").render(
-        name=description.name,
-        root=str(description.root),
-        labels=description.labels,
-        num_images=len(survey.images),
-        splits=[f"{split} ({len(ids)})" for split, ids in survey.splits.items()],
-        findings=survey.findings,
-        classes=classes,
-        together=rows,
-        omitted=description.num_classes > MAX_TOGETHER,
-        sizes=size_counts(survey),
-        version=__version__,
+    return (
+        environment()
+        .get_template("data.html.j2")
+        .render(
+            name=description.name,
+            root=str(description.root),
+            labels=description.labels,
+            num_images=len(survey.images),
+            splits=[f"{split} ({len(ids)})" for split, ids in survey.splits.items()],
+            findings=survey.findings,
+            classes=classes,
+            together=rows,
+            omitted=description.num_classes > MAX_TOGETHER,
+            sizes=size_counts(survey),
+            version=__version__,
+        )
     )

@@ -154,8 +154,9 @@ def chain_bars(results: Mapping[str, float]) -> Figure:
         if limit is not None:
             axes.plot([limit, limit], [row - 0.38, row + 0.38], color=ORACLE, linewidth=3, solid_capstyle="butt")
             beside.append(f"{'trained on truth' if name.startswith('segmenter') else 'oracle'} {limit:.1f}")
-        end: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(", ".join(beside), (max(value, limit or 0), row), color=INK, fontsize=8, **end)
+        if beside:
+            end: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(", ".join(beside), (max(value, limit or 0), row), color=INK, fontsize=8, **end)
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_xlim(0, width)

@@ -19,7 +19,7 @@ from wsss.report.comparison import (
     setting_text,
     short_names,
 )
-from wsss.report.tables import format_value, title_of, with_sign
+from wsss.report.tables import format_value, plain_table, title_of, with_sign
 
 MANY = 20  # settings from which the best come first
 FEW = 3  # random seeds below which a test means little
@@ -36,7 +36,7 @@ class TextTable(NamedTuple):
 
     def rich(self) -> Table:
         """For the terminal: headers wrapped to their columns, so that figures stay whole where there is room."""
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        table = plain_table()
         for place, name in enumerate(self.header):
             width = max(len(cell) for cell in (*(row[place] for row in self.rows), *name.split()))
             header = "\n".join(textwrap.wrap(name, width, break_on_hyphens=False))

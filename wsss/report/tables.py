@@ -99,7 +99,8 @@ def results_table(results: Mapping[str, float], protocols: Mapping[str, Protocol
     rows = [row for group in groups for row in group.rows]
     used = max([len(r.figure) for r in rows], default=0) + max([len(r.value) for r in rows], default=0) + 6
     room = max(COLUMNS - used, 20)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", caption_justify="left")
+    table = plain_table()
+    table.caption_justify = "left"
     table.caption = void_note(protocols) or None
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -185,6 +186,11 @@ def format_value(key: str, value: float) -> str:
     if key.endswith(("coverage", "_change")):
         return f"{100 * value:.1f} %"
     return f"{value:.4g}"
+
+
+def plain_table() -> Table:
+    """Columns without lines, for the terminal."""
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
 
 
 def with_sign(value: float, size: str) -> str:
