@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 BACKENDS = ("torch", "pydensecrf")  # of the dense CRF
 BOUNDARY = 0.02  # width of the band along contours as a share of the image's diagonal, as published
+STEPS = ("classifier", "recam", "seeds", "masks", "segmenter", "report")  # of the pipeline, where it may end
 PERCENTILES = (10, 30, 50, 70, 90)  # of the pixels that ROAD removes
 LABEL_MAPS = ("masks", "predictions")  # what a run has to export
 EXPORT_FORMATS = ("coco", "yolo", "voc", "png")

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from joblib import cpu_count
 
+from wsss.defaults import STEPS
 from wsss.errors import InputError
 from wsss.pipeline.config import Config, DataConfig
 from wsss.pipeline.cost_model import (
@@ -53,8 +54,6 @@ from wsss.pipeline.trial import Trial, sample_ids, spread
 
 log = logging.getLogger(__name__)
 
-ENDS = ("classifier", "recam", "seeds", "masks", "segmenter", "report")
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -95,7 +94,7 @@ def make_plan(config: Config) -> Plan:
     """
     check_options(config)
     start = time.monotonic()
-    if ENDS.index(config.until) >= ENDS.index("masks"):
+    if STEPS.index(config.until) >= STEPS.index("masks"):
         require_crf(config.masks)
     run = Run(config) if Path(config.data.root).exists() else None
     facts = described(config) if run is None else facts_of(run)
@@ -202,7 +201,7 @@ class _Planner:
 
     def rows(self) -> list[Row]:
         """All steps up to `until`."""
-        wanted = ENDS[: ENDS.index(self.config.until) + 1]
+        wanted = STEPS[: STEPS.index(self.config.until) + 1]
         self._classifiers(with_recam="recam" in wanted and self.config.recam.enabled)
         for end, measure in (
             ("seeds", self._seeds),

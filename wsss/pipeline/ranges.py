@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from operator import attrgetter
 
 from wsss.data.description import LABEL_SOURCES
+from wsss.defaults import STEPS as PIPELINE
 from wsss.errors import InputError
 from wsss.masks import BACKENDS
 from wsss.models import NETWORKS
@@ -27,7 +28,7 @@ CHOICES = {
     "recam.softmax": ("all", "present"),
     "recam.pooling": ("pixels", "mass"),
     "cam.fusion": ("max", "mean"),
-    "until": ("classifier", "recam", "seeds", "masks", "segmenter", "report"),
+    "until": PIPELINE,
     "cam.target": tuple(TARGETS),
     "masks.kind": ("crf", "confident", "graphcut", "threshold"),
     "localization.split": ("train", "val"),

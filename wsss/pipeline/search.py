@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import OmegaConf, open_dict
 
+from wsss.defaults import STEPS
 from wsss.errors import InputError
 from wsss.pipeline.config import Config, SearchConfig
 from wsss.pipeline.sweep_record import Job, announce, gather, job_name, read_job
@@ -210,10 +211,9 @@ def _check_objective(objective: str, until: str) -> None:
         InputError: naming both.
     """
     step = {"seeds": "seeds", "masks": "masks", "segmenter": "segmenter"}.get(objective.partition("/")[0])
-    steps = ("classifier", "recam", "seeds", "masks", "segmenter", "report")
     if step is None:
         raise InputError(f"hydra.sweeper.search.objective={objective}: expected a figure of seeds, masks or segmenter")
-    if steps.index(until) < steps.index(step):
+    if STEPS.index(until) < STEPS.index(step):
         raise InputError(f"hydra.sweeper.search.objective={objective}: until={until} ends before it; pass until={step}")
 
 
