@@ -22,7 +22,7 @@ def what_is_missing() -> str | None:
     """Why no page can be opened here; None if one can."""
     if find_spec("playwright") is None:
         return "Playwright is not installed: pip install '.[browser]'"
-    if executable() is None or shutil.which(str(executable())) is None:
+    if shutil.which(executable() or "") is None:
         return "no Chromium on the path: install one (Debian: apt install chromium), or name it in CHROMIUM"
     return None
 

@@ -36,13 +36,12 @@ class ImageClassifier(nn.Module):
         return self.network((images - self.mean) / self.std)  # type: ignore[no-any-return]
 
 
-def imagenet_classifier(name: str, weights: str = "imagenet", *, option: str = "weights") -> ImageClassifier:
+def imagenet_classifier(name: str, weights: str = "imagenet") -> ImageClassifier:
     """Build a classifier of 1000 ImageNet classes by name, torchvision's before timm's.
 
     Args:
         name: as torchvision.models or timm.list_models() has it.
         weights: `imagenet` (downloaded or packaged), `none`, or a file.
-        option: what messages call them.
 
     Raises:
         InputError: for an unknown name or weights that cannot be had.
@@ -55,8 +54,8 @@ def imagenet_classifier(name: str, weights: str = "imagenet", *, option: str = "
         mean, std = network.default_cfg["mean"], network.default_cfg["std"]
     else:
         raise InputError(f"model={name}: neither torchvision nor timm has it, and it is no model.pt of a run")
-    if not (weights == "imagenet" and load_packaged(network, name, option=option)):
-        load_weights(network, name, weights, option=option, head=True)
+    if not (weights == "imagenet" and load_packaged(network, name, option="weights")):
+        load_weights(network, name, weights, option="weights", head=True)
     classes = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
     return ImageClassifier(network.eval(), classes, mean=mean, std=std)
 

@@ -133,11 +133,12 @@ def run_script(
     else:
         on_first(lambda: work(run))
     _tell_end(run)
+    model = run.folder / "segmenter" / "model.pt"
     if next_command is not None:
         tell_next(next_command)
-    elif (run.folder / "segmenter" / "model.pt").exists() and not is_job_of_sweep():
-        model = shlex.quote(f"checkpoint={run.folder / 'segmenter' / 'model.pt'}")
-        log.info("next: python scripts/predict.py images=<photographs> %s out=labelled", model)
+    elif model.exists() and not is_job_of_sweep():
+        checkpoint = shlex.quote(f"checkpoint={model}")
+        log.info("next: python scripts/predict.py images=<photographs> %s out=labelled", checkpoint)
     leave()
 
 
