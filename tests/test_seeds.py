@@ -91,6 +91,15 @@ def refusal(path: Path) -> str:
     return message
 
 
+def test_maps_too_large_to_be_read_again_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsss.seeds.MOST_BYTES", 1 << 20)
+    save_seeds(tmp_path / "small.npz", torch.rand(2, 500, 500), [3, 7], (500, 500))
+    assert load_seeds(tmp_path / "small.npz").maps.shape == (2, 500, 500)
+    with pytest.raises(InputError, match=r"large\.npz: 1 MB of maps, expected 1 at most.*lower cam\.resize_long"):
+        save_seeds(tmp_path / "large.npz", torch.rand(3, 500, 500), [3, 7, 8], (500, 500))
+    assert not (tmp_path / "large.npz").exists()
+
+
 def test_a_missing_file_names_the_script_that_makes_it(tmp_path: Path) -> None:
     assert "no seeds here" in refusal(tmp_path / "a.npz")
 

@@ -166,6 +166,9 @@ def _numpy(maps: Array) -> NDArray[np.floating]:
 def _write(path: str | Path, arrays: Mapping[str, NDArray[Any]], classes: Sequence[int], size: Sequence[int]) -> None:
     numbers = {"classes": classes, "size": size, "format": FORMAT}
     plain = {**arrays, **{name: np.asarray(value, np.int64) for name, value in numbers.items()}}
+    if (nbytes := sum(array.nbytes for array in plain.values())) > MOST_BYTES:
+        most = f"expected {MOST_BYTES >> 20} at most, which is what reading takes"
+        raise InputError(f"{path}: {nbytes >> 20} MB of maps, {most}; lower cam.resize_long or keep fewer classes")
     with whole_file(Path(path)) as file:
         np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # numpy's own options come before the arrays
 

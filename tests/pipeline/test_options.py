@@ -26,6 +26,7 @@ REFUSED = [
     *("cam.drawn_stages=[stage9]", "cam.drawn_stages=[]"),
     *("cam.stage_weights=[1]", "cam.stage_weights=[-1,1,1]", "cam.stage_weights=[0,0,0]", "cam.gamma=0"),
     *("cam.seed=[control]", "segmenter.skip_stage=stage6", "segmenter.atrous_rates=[0]", "run=' '"),
+    *("run=../elsewhere", "run=/elsewhere", "run=a/../../b"),
     *("segmenter.multi_scale_inputs=[0]", "segmenter.optimizer.bias_lr_factor=0", "segmenter.encoder=resnet34"),
     *("inference.scales=[]", "inference.scales=[0]", "inference.window=8", "inference.overlap=1"),
     *("localization.connectivity=6", "localization.kinds=[]", "localization.fractions=0", "faithfulness.steps=0"),

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
+from pathlib import PurePath
 
 import joblib
 
@@ -37,6 +38,8 @@ def check_options(config: Config) -> None:
     require(config, "faithfulness.percentiles", lambda values: max(values) <= 100, "numbers of percent")
     for name in ("run", "outputs", "data.root"):
         require(config, name, lambda text: bool(text.strip()), "a name")
+    within = "a name, or names with / between, of a folder within outputs"
+    require(config, "run", lambda name: not PurePath(name).is_absolute() and ".." not in PurePath(name).parts, within)
     require_trackers(config.logger)
     _check_segmenter(config)
     require(config, "data.val_share", lambda share: 0 < share < 1, "a share between 0 and 1")
