@@ -6,17 +6,19 @@
 Scored are the maps that the run has exported, on the images whose seeds are scored: mIoU at the best of the thresholds
 (oracle) and at the one chosen without truth (mean Otsu), and there the IoU of each defect. Timed is drawing alone, one
 image at a time in float32, from pixels to maps at stride 4, of the first images that show a defect and for one kind and
-choice of stages a time; decoding, files and scores are not counted. `--no-time` leaves that out.
+choice of stages a time; decoding, files and scores are not counted. `--no-time` leaves that out. The figures are kept
+in the run, as `drawing/train/scores.json`.
 """
 
 import argparse
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import measure_call, store
+from measuring import measure_call
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -28,8 +30,8 @@ from wsss.pipeline.maps import draw_maps
 from wsss.pipeline.networks import load_classifier
 from wsss.pipeline.run import Run, open_run
 from wsss.report.tables import kind_name
+from wsss.writing import write_json
 
-ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("layer_cam", "grad_cam", "grad_cam_pp")
 
 
@@ -81,7 +83,7 @@ def images_per_second(
 
 def show(run: Run, results: dict[str, dict[str, float]]) -> None:
     """A row a kind and choice of stages."""
-    columns = list(next(iter(results.values())))
+    columns = [name.replace("_per_", "/") for name in next(iter(results.values()))]
     table = Table("map", "stages", *columns, title=f"{run.data.name}, {len(run.score_ids)} images; percent, images/s")
     for kind, stages, name in rows(run):
         label = " + ".join(stage.removeprefix("stage") for stage in stages)
@@ -98,8 +100,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="timed passes over them, of which the median counts")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--no-time", action="store_true", help="scores alone")
-    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "bench" / "defects.json")
     options = parser.parse_args()
+    start = time.perf_counter()
     torch.set_num_threads(options.threads)
     run = open_run(options.run)
     maps = run.folder / "seeds" / "maps"
@@ -113,9 +115,10 @@ def main() -> None:
         seen = pictures(run, options.images)
         for kind, stages, name in rows(run):
             speed = images_per_second(run, network, seen, kind, stages, options.repeats)
-            results[name]["images/s"] = speed
+            results[name]["images_per_second"] = speed
     show(run, results)
-    store(options.out, threads=options.threads, cases=results)
+    seconds = round(time.perf_counter() - start, 1)
+    write_json(run.folder / "drawing" / "train" / "scores.json", {"seconds": seconds, "kinds": results})
 
 
 if __name__ == "__main__":

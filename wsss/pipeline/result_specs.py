@@ -32,7 +32,7 @@ class ColumnSpec:
     Attributes:
         label: its header.
         figure: key of results.json, or `localization/<split>/<kind>/<column>` of localize.py's table, or
-            `faithfulness/…` of the other.
+            `faithfulness/…` and `drawing/…` of the others.
         run: see `TableSpec`; default: the table's.
         format: of Python.
     """

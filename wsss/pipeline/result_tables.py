@@ -25,7 +25,7 @@ from wsss.writing import write_json
 
 log = logging.getLogger(__name__)
 
-SCORES = ("localization", "faithfulness")  # folders of a run whose scores.json have a row a kind of map
+SCORES = ("localization", "faithfulness", "drawing")  # folders of a run whose scores.json have a row a kind of map
 PLACEHOLDER = re.compile(r"(?<!\$)\{(\w+)\}")  # `${…}` is Hydra's
 MANY = 12  # lines that tell what is missing
 
