@@ -138,6 +138,30 @@ def test_a_table_renders_as_counted_by_hand(
     assert (tmp_path / "page.md").read_text() == f"# Mine\n\n{RENDERED}\n"
 
 
+def test_a_page_reads_figures_off_its_tables(
+    make: Callable[[Commands], list[str]], tables: Path, tmp_path: Path
+) -> None:
+    page = tables / "page.md.j2"
+
+    def write(text: str) -> str:
+        page.write_text(text)
+        write_page(tmp_path / "page.md", page, read_specs(tables))
+        return (tmp_path / "page.md").read_text()
+
+    with pytest.raises(InputError, match=r"weights\.json: not readable.*measure weights again"):
+        write('{{ of("weights").best("seeds") }}')
+    write_weights(tmp_path / "out")
+    assert make(Commands(lambda argv: 0)) == []
+    assert write('{% set weights = of("weights") %}{{ weights.gain("two", "one", "seeds") | signed }}') == "+2.5"
+    assert write('{{ of("weights").test("two", "against one").p | number(3) }}') == "0.126"
+    for text, told in (
+        ('{{ of("weight").best("seeds") }}', "no table is called weight; there are weights"),
+        ('{{ of("weights").cell("three", "seeds") }}', r"page\.md\.j2: no table has 'three'"),
+    ):
+        with pytest.raises(InputError, match=told):
+            write(text)
+
+
 def test_a_killed_start_goes_on_with_the_command_it_was_killed_in(
     make: Callable[[Commands], list[str]], tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ import logging
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 
@@ -25,17 +25,28 @@ WIDTH, LINE = 110, 128  # of commands and of sentences
 def render_page(template: Path, specs: Mapping[str, TableSpec], numbers: Path) -> str:
     """The page: a Jinja template in which `{{ table("<name>") }}` is a table's section.
 
+    `{{ of("<name>").cell(row, column).mean | number }}` reads a figure off a measured table, see `Figures`.
+
     Raises:
         InputError: if the template cannot be rendered, or a table's file and description do not belong together.
     """
 
-    def table(name: str) -> str:
+    def described(name: str) -> tuple[TableSpec, Path]:
         if name not in specs:
             raise InputError(f"{template}: no table is called {name}; there are {', '.join(specs)}")
-        return render_table(specs[name], numbers / f"{name}.json")
+        return specs[name], numbers / f"{name}.json"
+
+    def table(name: str) -> str:
+        return render_table(*described(name))
+
+    def of(name: str) -> Figures:
+        spec, path = described(name)
+        return Figures(spec, read_numbers(spec, path))
 
     try:
-        return _environment().from_string(template.read_text()).render(table=table)
+        return _environment().from_string(template.read_text()).render(table=table, of=of)
+    except KeyError as error:
+        raise InputError(f"{template}: no table has {error}; correct what asks for it") from None
     except (TemplateError, OSError) as error:
         raise InputError(f"{template}: {first_line(error)}") from None
 
@@ -52,14 +63,10 @@ def render_table(spec: TableSpec, path: Path) -> str:
     if not path.exists():
         expected = f"Not measured yet; thought to take {spec.minutes:g} core-minutes."
         return f"{heading}\n\n{_filled(data, expected)}\n\n{commands}"
+    numbers = read_numbers(spec, path)
+    figures = Figures(spec, numbers)
     try:
-        numbers: Numbers = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not readable ({error}); measure {path.stem} again") from None
-    if (numbers["commands"], numbers["seeds"]) != (spec.commands, spec.seeds):
-        raise InputError(f"{path}: measured by other commands than the table has now; measure {path.stem} again")
-    try:
-        about, says = (_prose(text, spec, numbers).strip() for text in (spec.about, spec.says))
+        about, says = (figures.fill(text).strip() for text in (spec.about, spec.says))
         table = text_table(spec, numbers).markdown()
     except KeyError as error:
         wanted = f"{path}: nothing of {error}"
@@ -68,6 +75,21 @@ def render_table(spec: TableSpec, path: Path) -> str:
         raise InputError(f"{path.stem}: {first_line(error)}") from None
     known = _filled(data, _measured(numbers), numbers["note"])
     return "\n\n".join(filter(None, [heading, known, commands, about, table, says]))
+
+
+def read_numbers(spec: TableSpec, path: Path) -> Numbers:
+    """A table's file.
+
+    Raises:
+        InputError: if it is not there or not readable, or was measured by other commands.
+    """
+    try:
+        numbers: Numbers = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable ({error}); measure {path.stem} again") from None
+    if (numbers["commands"], numbers["seeds"]) != (spec.commands, spec.seeds):
+        raise InputError(f"{path}: measured by other commands than the table has now; measure {path.stem} again")
+    return numbers
 
 
 def _filled(*sentences: str) -> str:
@@ -117,26 +139,35 @@ def _shown(command: str) -> str:
     return "    " + " \\\n      ".join(lines)
 
 
-def _prose(text: str, spec: TableSpec, numbers: Numbers) -> str:
-    """Markdown with what its expressions read off the table."""
-    cells = numbers["cells"]
+class Figures(NamedTuple):
+    """A measured table, as expressions of templates read it."""
 
-    def cell(row: str, column: str) -> dict[str, Any]:
-        found: dict[str, Any] = cells[row][column]
+    spec: TableSpec
+    numbers: Numbers
+
+    def cell(self, row: str, column: str) -> dict[str, Any]:
+        """`mean`, `std`, `n` and `values`."""
+        found: dict[str, Any] = self.numbers["cells"][row][column]
         return found
 
-    def gain(row: str, other: str, column: str) -> float:
-        return float(cell(row, column)["mean"] - cell(other, column)["mean"])
+    def gain(self, row: str, other: str, column: str) -> float:
+        """How far a row's mean lies above another's."""
+        return float(self.cell(row, column)["mean"] - self.cell(other, column)["mean"])
 
-    def best(column: str) -> str:
-        said = [row.label for row in spec.rows if column not in row.without]
-        return max(said, key=lambda row: float(cell(row, column)["mean"]))
+    def best(self, column: str) -> str:
+        """Label of the row with the highest mean."""
+        said = [row.label for row in self.spec.rows if column not in row.without]
+        return max(said, key=lambda row: float(self.cell(row, column)["mean"]))
 
-    def test(row: str, label: str) -> dict[str, Any]:
-        found: dict[str, Any] = numbers["against"][row][label]
+    def test(self, row: str, label: str) -> dict[str, Any]:
+        """`mean` difference, corrected `p` and number `n` of pairs."""
+        found: dict[str, Any] = self.numbers["against"][row][label]
         return found
 
-    return _environment().from_string(text).render(cell=cell, gain=gain, best=best, test=test)
+    def fill(self, text: str) -> str:
+        """Markdown with what its expressions read off the table."""
+        names = {name: getattr(self, name) for name in ("cell", "gain", "best", "test")}
+        return _environment().from_string(text).render(**names)
 
 
 def _environment() -> Environment:
