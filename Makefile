@@ -2,7 +2,7 @@
 #   make test-reference   the masks' tests against pydensecrf, which is installed first and needs a C++ compiler
 #   PYTHON=…              interpreter the environment is made with (3.10 or newer)
 #   RUN="a=1 b=2"         further options of the demo
-#   RESULTS="lambda …"    tables of docs/results.md and options, see benchmarks/results.py; all take a day
+#   RESULTS="lambda …"    tables of docs/results.md and options (--data voc=… tiles=…), see benchmarks/results.py; all take a day
 
 PYTHON ?= python3
 RUN ?=

@@ -1,6 +1,6 @@
 """Measure the tables of docs/results.md and write the page; what has finished before is kept.
 
-    python benchmarks/results.py --data voc=<folder>      # all, cheap ones first: a day of one core
+    python benchmarks/results.py --data voc=<folder> tiles=<folder>    # all, cheap ones first: a day of one core
     python benchmarks/results.py lambda chain --outputs /data/outputs
     python benchmarks/results.py --render                 # the page anew from docs/results/*.json, nothing is measured
     python benchmarks/results.py --tables mine --page mine.md    # tables of your own
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--page", type=Path, default=ROOT / "docs" / "results.md", help="numbers go into its name's folder"
     )
+    parser.add_argument("--note", default="", help="sentence kept beside the figures: what their time does not say")
     options = parser.parse_args()
     with one_line_errors():
         specs = read_specs(options.tables)
@@ -44,7 +45,7 @@ def main() -> None:
         if not options.render:
             folders = {"outputs": options.outputs.resolve()} | dict(map(_folder, options.data))
             chosen = {name: spec for name, spec in specs.items() if name in (options.names or specs)}
-            ill = make_tables(chosen, folders, options.page.with_suffix(""), ROOT)
+            ill = make_tables(chosen, folders, options.page.with_suffix(""), ROOT, options.note)
         write_page(options.page, options.tables / "page.md.j2", specs)
         for line in ill:
             log.error("%s", line)

@@ -22,7 +22,7 @@ from wsss.pipeline import cli  # noqa: F401  (registers the schema)
 from wsss.pipeline import result_tables as module
 from wsss.pipeline.config import Config
 from wsss.pipeline.options import check_options
-from wsss.pipeline.result_page import render_table, write_page
+from wsss.pipeline.result_page import render_table, wrap, write_page
 from wsss.pipeline.result_specs import read_spec, read_specs
 from wsss.pipeline.result_tables import PLACEHOLDER, Values, make_tables, sources, table_numbers
 from wsss.pipeline.sweep import combinations
@@ -50,7 +50,8 @@ against:
 about: Percent.
 says: >-
   Best is {{ best("seeds") }}, {{ cell("two", "seeds").mean | number(2) }}: {{ gain("one", "two", "seeds") | signed }},
-  p {{ test("two", "against one").p | number(3) }}.
+  p {{ test("two", "against one").p | number(3) }}, as it is {{ paired("two", "one", "seeds") }};
+  {{ paired("two", "two", "seeds", "boxes") }} over boxes{{ level("seeds") }}.
 """
 FIGURES = {"1_0": 60, "1_1": 62, "2_0": 63, "2_1": 64}
 RENDERED = """\
@@ -65,10 +66,10 @@ Percent.
 
 | λ | seeds | boxes | against one | p | over boxes | p |
 |---|---|---|---|---|---|---|
-| one | 61.0 ± 1.4 (60.0 / 62.0) | – | – | – | – | – |
-| two | 63.5 ± 0.7 (63.0 / 64.0) | 43.50 ± 0.71 (43.00 / 44.00) | +2.5 | 0.126 | +20.0 | – |
+| one | 61.0 ± 1.4 | – | – | – | – | – |
+| two | 63.5 ± 0.7 | 43.50 ± 0.71 | +2.5 | 0.126 | +20.0 | – |
 
-Best is two, 63.50: −2.5, p 0.126."""
+Best is two, 63.50: −2.5, p 0.126, as it is +2.5 (p 0.126); +20.0 over boxes."""
 
 
 def write_json(path: Path, content: object) -> None:
@@ -152,14 +153,46 @@ def test_a_page_reads_figures_off_its_tables(
         write('{{ of("weights").best("seeds") }}')
     write_weights(tmp_path / "out")
     assert make(Commands(lambda argv: 0)) == []
-    assert write('{% set weights = of("weights") %}{{ weights.gain("two", "one", "seeds") | signed }}') == "+2.5"
-    assert write('{{ of("weights").test("two", "against one").p | number(3) }}') == "0.126"
+    assert write('{% set weights = of("weights") %}{{ weights.gain("two", "one", "seeds") | signed }}') == "+2.5\n"
+    assert write('{{ of("weights").test("two", "against one").p | number(3) }}') == "0.126\n"
     for text, told in (
         ('{{ of("weight").best("seeds") }}', "no table is called weight; there are weights"),
         ('{{ of("weights").cell("three", "seeds") }}', r"page\.md\.j2: no table has 'three'"),
     ):
         with pytest.raises(InputError, match=told):
             write(text)
+
+
+def test_a_page_lists_its_tables(make: Callable[[Commands], list[str]], tables: Path, tmp_path: Path) -> None:
+    title = "Two, λ's: a+b of ReCAM"
+    (tables / "weights.yaml").write_text(SPEC.replace("title: Two weights", f'title: "{title}"'))
+    (tables / "page.md.j2").write_text('{{ contents() }}\n\n{{ table("weights") }}')
+    write_page(tmp_path / "page.md", tables / "page.md.j2", read_specs(tables))
+    assert (tmp_path / "page.md").read_text().startswith(f"- [{title}](#two-λs-ab-of-recam)\n\n## {title}\n")
+
+
+def test_rows_within_a_standard_deviation_of_the_best_are_named(
+    make: Callable[[Commands], list[str]], tables: Path, tmp_path: Path
+) -> None:
+    write_weights(tmp_path / "out")
+    (tables / "page.md.j2").write_text('{{ of("weights").level("seeds") }}')
+    for figures, named in (({}, ""), ({"1_0": 63, "1_1": 63.4}, " (within a standard deviation: one)")):
+        for name, miou in figures.items():
+            write_json(tmp_path / "out" / "weights" / name / "results.json", {"seeds/miou": miou})
+        assert make(Commands(lambda argv: 0)) == []
+        write_page(tmp_path / "page.md", tables / "page.md.j2", read_specs(tables))
+        assert (tmp_path / "page.md").read_text().strip() == named.strip()
+
+
+def test_paragraphs_and_items_are_wrapped_and_nothing_else() -> None:
+    long, code = "word " * 40, "    " + "code " * 40
+    text = wrap(f"## {long}\n\n{long}\n{long}\n\n- {long}\n- b\n\n{code}\n\n| {long} |\n")
+    head, prose, items, kept, table = text.split("\n\n")
+    assert (head, kept, table) == (f"## {long}", code, f"| {long} |")
+    assert max(map(len, [*prose.split("\n"), *items.split("\n")])) <= 128
+    assert prose.split() == ["word"] * 80
+    assert items.split("\n")[1].startswith("  word")
+    assert items.split("\n")[-1] == "- b"
 
 
 def test_a_killed_start_goes_on_with_the_command_it_was_killed_in(
@@ -199,6 +232,25 @@ def test_missing_runs_are_named_and_made_at_the_next_start(
     assert make(mending) == []
     assert len(mending.seen) == 2  # what had ended well was made again, for its runs might be what was lost
     assert (tmp_path / "page" / "weights.json").exists()
+
+
+def test_runs_of_a_command_that_failed_make_no_table(make: Callable[[Commands], list[str]], tmp_path: Path) -> None:
+    write_weights(tmp_path / "out")  # of another start, with other data
+    assert make(Commands(lambda argv: 1 if argv[0] == "first.py" else 0))[0].startswith(
+        "weights: status 1: python first"
+    )
+    assert not (tmp_path / "page").exists()
+    assert make(Commands(lambda argv: 0)) == []
+    assert (tmp_path / "page" / "weights.json").exists()
+
+
+def test_a_note_is_kept_beside_the_figures(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_weights(tmp_path / "out")
+    monkeypatch.setattr(module.subprocess, "run", Commands(lambda argv: 0).run)
+    folders = {"outputs": tmp_path / "out"}
+    make_tables(read_specs(tables), folders, tmp_path / "page", tmp_path, note="Beside other work.")
+    text = render_table(read_spec(tables / "weights.yaml"), tmp_path / "page" / "weights.json")
+    assert "1 thread. Beside other work.\n" in text
 
 
 def test_a_table_without_its_data_is_skipped_and_keeps_its_text(

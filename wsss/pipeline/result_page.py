@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, StrictUndefined, TemplateError
 
 from wsss.errors import InputError, first_line
+from wsss.metrics.statistics import holm, paired_difference
 from wsss.pipeline.result_specs import TableSpec
-from wsss.pipeline.result_tables import PLACEHOLDER, Numbers
+from wsss.pipeline.result_tables import PLACEHOLDER, Numbers, Values
 from wsss.progress import format_time
 from wsss.report.sweep_tables import NONE, TextTable, p_text
 from wsss.report.tables import with_sign
@@ -25,7 +27,8 @@ WIDTH, LINE = 110, 128  # of commands and of sentences
 def render_page(template: Path, specs: Mapping[str, TableSpec], numbers: Path) -> str:
     """The page: a Jinja template in which `{{ table("<name>") }}` is a table's section.
 
-    `{{ of("<name>").cell(row, column).mean | number }}` reads a figure off a measured table, see `Figures`.
+    `{{ contents() }}` links to all of them; `{{ of("<name>").cell(row, column).mean | number }}` reads a figure off a
+    measured one, see `Figures`.
 
     Raises:
         InputError: if the template cannot be rendered, or a table's file and description do not belong together.
@@ -43,8 +46,14 @@ def render_page(template: Path, specs: Mapping[str, TableSpec], numbers: Path) -
         spec, path = described(name)
         return Figures(spec, read_numbers(spec, path))
 
+    def contents() -> str:
+        shown = re.findall(r'{{ table\("(\w+)"\) }}', template.read_text())
+        titles = [described(name)[0].title for name in shown]
+        return "\n".join(f"- [{title}](#{anchor(title)})" for title in titles)
+
+    names = {"table": table, "of": of, "contents": contents}
     try:
-        return _environment().from_string(template.read_text()).render(table=table, of=of)
+        return wrap(_environment().from_string(template.read_text()).render(names)) + "\n"
     except KeyError as error:
         raise InputError(f"{template}: no table has {error}; correct what asks for it") from None
     except (TemplateError, OSError) as error:
@@ -89,11 +98,39 @@ def read_numbers(spec: TableSpec, path: Path) -> Numbers:
         raise InputError(f"{path}: not readable ({error}); measure {path.stem} again") from None
     if (numbers["commands"], numbers["seeds"]) != (spec.commands, spec.seeds):
         raise InputError(f"{path}: measured by other commands than the table has now; measure {path.stem} again")
+    numbers.setdefault("against", differences(spec, _values(spec, numbers)))
     return numbers
 
 
-def _filled(*sentences: str) -> str:
-    return textwrap.fill(" ".join(filter(None, sentences)), LINE, break_long_words=False, break_on_hyphens=False)
+def differences(spec: TableSpec, values: Values) -> dict[str, dict[str, Any]]:
+    """Row -> label of the test -> its number of pairs, mean difference and corrected p."""
+    found: dict[str, dict[str, Any]] = {row.label: {} for row in spec.rows}
+    for test in spec.against:
+        tested = []
+        for row in found:
+            control = (test.row or row, test.minus or test.column)
+            is_control = control == (row, test.column)
+            of_row = {} if is_control else values.get((row, test.column), {})
+            tested.append(paired_difference(of_row, values.get(control, {})))
+        corrected = holm([None if difference is None else difference.p for difference in tested])
+        for row, difference, p in zip(found, tested, corrected, strict=True):
+            if difference is not None:
+                found[row][test.label] = {"n": difference.n, "mean": difference.mean, "p": p}
+    return found
+
+
+def _values(spec: TableSpec, numbers: Numbers) -> Values:
+    """A file's figures by random seed."""
+    return {
+        (row, column): dict(zip(spec.seeds, cell["values"], strict=False))
+        for row, cells in numbers["cells"].items()
+        for column, cell in cells.items()
+    }
+
+
+def _filled(*sentences: str, indent: str = "") -> str:
+    text = " ".join(filter(None, sentences))
+    return textwrap.fill(text, LINE, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _measured(numbers: Numbers) -> str:
@@ -105,7 +142,7 @@ def _measured(numbers: Numbers) -> str:
 
 
 def text_table(spec: TableSpec, numbers: Numbers) -> TextTable:
-    """The table, with each random seed's figure beside the mean."""
+    """The table: means over the random seeds ± their standard deviation, then tests."""
     header = [spec.head, *(column.label for column in spec.columns)]
     header += [title for test in spec.against for title in (test.label, "p")]
     rows = []
@@ -126,8 +163,6 @@ def _cell_text(cell: Mapping[str, Any], form: str) -> str:
     text = f"{cell['mean']:{form}}"
     if cell["std"] is not None:
         text += f" ± {cell['std']:{form}}"
-    if len(cell["values"]) > 1:
-        text += f" ({' / '.join(f'{value:{form}}' for value in cell['values'])})"
     return text
 
 
@@ -159,15 +194,62 @@ class Figures(NamedTuple):
         said = [row.label for row in self.spec.rows if column not in row.without]
         return max(said, key=lambda row: float(self.cell(row, column)["mean"]))
 
+    def level(self, column: str) -> str:
+        """The rows that lie within a standard deviation of the best one, in brackets; nothing where there are none."""
+        top = self.cell(self.best(column), column)
+        near = [
+            row.label
+            for row in self.spec.rows
+            if column not in row.without and top["mean"] - self.cell(row.label, column)["mean"] <= (top["std"] or 0)
+        ]
+        near.remove(self.best(column))
+        return f" (within a standard deviation: {'; '.join(near)})" if near else ""
+
     def test(self, row: str, label: str) -> dict[str, Any]:
         """`mean` difference, corrected `p` and number `n` of pairs."""
         found: dict[str, Any] = self.numbers["against"][row][label]
         return found
 
+    def paired(self, row: str, other: str, column: str, minus: str | None = None) -> str:
+        """Mean difference of two rows and the p of Student's paired test over the random seeds, not corrected.
+
+        Args:
+            row: label.
+            other: its control's.
+            column: whose figures are compared.
+            minus: column of the control's figures; default: the same.
+        """
+        difference = paired_difference(*map(_by_seed, (self.cell(row, column), self.cell(other, minus or column))))
+        if difference is None:
+            raise InputError(f"{self.spec.title}: {row} and {other} have no figures by random seed; measure them again")
+        p = "" if difference.p is None else f" (p {p_text(difference.p)})"
+        return _signed(difference.mean) + p
+
     def fill(self, text: str) -> str:
-        """Markdown with what its expressions read off the table."""
-        names = {name: getattr(self, name) for name in ("cell", "gain", "best", "test")}
-        return _environment().from_string(text).render(**names)
+        """Markdown with what its expressions read off the table, its paragraphs wrapped."""
+        names = {name: getattr(self, name) for name in ("cell", "gain", "best", "level", "test", "paired")}
+        return wrap(_environment().from_string(text).render(**names))
+
+
+def _by_seed(cell: Mapping[str, Any]) -> dict[int, float]:
+    return dict(enumerate(cell["values"]))
+
+
+def anchor(title: str) -> str:
+    """A heading's place in a page, as GitHub names it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def wrap(text: str) -> str:
+    """Markdown's plain paragraphs and list items in lines of one width; code, tables and headings as they are."""
+    return "\n\n".join(_wrapped(block) for block in text.strip().split("\n\n"))
+
+
+def _wrapped(block: str) -> str:
+    if block.startswith(("#", "|", "    ", "<")):
+        return block
+    items = re.split(r"\n(?=- )", block)
+    return "\n".join(_filled(" ".join(item.split()), indent="  " if item.startswith("- ") else "") for item in items)
 
 
 def _environment() -> Environment:

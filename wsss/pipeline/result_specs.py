@@ -79,8 +79,8 @@ class TableSpec:
         against: behind them.
         about: Markdown between the commands and the table: what the figures are.
         says: Markdown below it: what they say. Both are templates, in which `{{ cell(row, column).mean | number }}`,
-            `{{ gain(row, other row, column) | signed }}`, `{{ best(column) }}` and
-            `{{ test(row, label).p | number(3) }}` are read off the table.
+            `{{ gain(row, other row, column) | signed }}`, `{{ best(column) }}`, `{{ test(row, label).p | number(3) }}`
+            and more are read off the table: `Figures` in result_page.py.
     """
 
     title: str = MISSING

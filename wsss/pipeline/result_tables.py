@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsss.errors import InputError
-from wsss.metrics.statistics import holm, paired_difference, spread
+from wsss.metrics.statistics import spread
 from wsss.pipeline.environment import read_environment
 from wsss.pipeline.manifest import read_manifest
 from wsss.pipeline.result_specs import TableSpec
@@ -33,7 +33,9 @@ Values = dict[tuple[str, str], dict[int, float]]  # labels of row and column -> 
 Numbers = dict[str, Any]  # a table's file
 
 
-def make_tables(specs: Mapping[str, TableSpec], folders: Mapping[str, Path], numbers: Path, root: Path) -> list[str]:
+def make_tables(
+    specs: Mapping[str, TableSpec], folders: Mapping[str, Path], numbers: Path, root: Path, note: str = ""
+) -> list[str]:
     """Run the tables' commands and write `<table>.json` of each whose runs are all there.
 
     Args:
@@ -41,6 +43,7 @@ def make_tables(specs: Mapping[str, TableSpec], folders: Mapping[str, Path], num
         folders: what `{outputs}` and other names in commands stand for.
         numbers: folder of the tables' files.
         root: of the repository; commands start there.
+        note: kept with the tables' figures: what their time and machine do not say.
 
     Returns:
         A line for each command that failed and each run or figure that is missing; their tables keep their files.
@@ -54,14 +57,16 @@ def make_tables(specs: Mapping[str, TableSpec], folders: Mapping[str, Path], num
         found = sources(spec, folders["outputs"])
         log.info("%s: thought to take %g core-minutes", name, spec.minutes)
         finished = folders["outputs"] / ".results" / f"{name}.json"
-        ill += [f"{name}: {line}" for line in run_commands(spec.commands, folders, finished, root)]
+        failed = run_commands(spec.commands, folders, finished, root)
+        ill += [f"{name}: {line}" for line in failed]
         values, missing = read_values(found)
         if missing:
             finished.unlink(missing_ok=True)  # so that the next start makes what has been lost since
             ill += [f"{name}: {line}" for line in missing[:MANY]]
             ill += [f"{name}: and {len(missing) - MANY} more missing"] if len(missing) > MANY else []
+        if failed or missing:
             continue
-        write_json(numbers / f"{name}.json", table_numbers(spec, values, found))
+        write_json(numbers / f"{name}.json", table_numbers(spec, values, found, note))
     return ill
 
 
@@ -145,8 +150,8 @@ def run_figures(folder: Path) -> dict[str, float]:
     return finite(found)
 
 
-def table_numbers(spec: TableSpec, values: Values, found: Sequence[Source]) -> Numbers:
-    """What a table's file holds: means, tests, and how they came about."""
+def table_numbers(spec: TableSpec, values: Values, found: Sequence[Source], note: str = "") -> Numbers:
+    """What a table's file holds: figures by random seed, their means, and how they came about."""
     cells: dict[str, dict[str, Any]] = {row.label: {} for row in spec.rows}
     for (row, column), of_cell in values.items():
         n, mean, std, *_ = spread([*of_cell.values()])
@@ -156,27 +161,9 @@ def table_numbers(spec: TableSpec, values: Values, found: Sequence[Source]) -> N
         "seeds": spec.seeds,
         "seconds": round(steps_seconds(found), 1),
         "machine": machines(found),
-        "note": "",
+        "note": note,
         "cells": cells,
-        "against": differences(spec, values),
     }
-
-
-def differences(spec: TableSpec, values: Values) -> dict[str, dict[str, Any]]:
-    """Row -> label of the test -> its number of pairs, mean difference and corrected p."""
-    found: dict[str, dict[str, Any]] = {row.label: {} for row in spec.rows}
-    for test in spec.against:
-        tested = []
-        for row in found:
-            control = (test.row or row, test.minus or test.column)
-            is_control = control == (row, test.column)
-            of_row = {} if is_control else values.get((row, test.column), {})
-            tested.append(paired_difference(of_row, values.get(control, {})))
-        corrected = holm([None if difference is None else difference.p for difference in tested])
-        for row, difference, p in zip(found, tested, corrected, strict=True):
-            if difference is not None:
-                found[row][test.label] = {"n": difference.n, "mean": _short(difference.mean), "p": _short(p)}
-    return found
 
 
 def _short(value: float | None) -> float | None:
