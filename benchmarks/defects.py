@@ -25,6 +25,7 @@ from torch import Tensor
 
 from wsss.data import ImageDataset, eval_transform
 from wsss.models import Classifier, fold_batch_norm
+from wsss.pipeline.cli import one_line_errors
 from wsss.pipeline.make_seeds import seed_threshold, sweep_seeds
 from wsss.pipeline.maps import draw_maps
 from wsss.pipeline.networks import load_classifier
@@ -92,6 +93,7 @@ def show(run: Run, results: dict[str, dict[str, float]]) -> None:
     Console(width=140).print(table)
 
 
+@one_line_errors()
 def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(description="Maps of surface defects, stage by stage: mIoU and images a second.")

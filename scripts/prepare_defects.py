@@ -10,6 +10,7 @@ Examples:
 import argparse
 from pathlib import Path
 
+from wsss.errors import InputError
 from wsss.pipeline.cli import one_line_errors
 
 
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="magnetic_tile: all photographs, not the sample of 208")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the split of --full")
     options = parser.parse_args()
+    if options.dataset != "magnetic_tile" and (options.full or options.seed):
+        raise InputError(f"--dataset {options.dataset}: --full and --seed are magnetic_tile's; leave them out")
     from wsss.prepare.defects import merge_kinds, prepare_dagm, prepare_magnetic_tile
 
     out = options.out or Path("data") / options.dataset

@@ -70,3 +70,10 @@ def test_a_step_may_differ_by_channel() -> None:
     images = torch.zeros(1, 3, 1, 1)
     *_, last = climb(images, torch.tensor([0]), linear(torch.ones(1, 3)), steps=1, step_size=step)
     assert last.flatten().tolist() == [1.0, 0.0, 2.0]
+
+
+def test_the_published_climb_has_27_steps_of_0_008() -> None:
+    images = torch.zeros(1, 1, 1, 1)
+    climbed = list(climb(images, torch.tensor([0]), linear(torch.ones(1, 1)), weight=0.0))
+    assert len(climbed) == 28
+    torch.testing.assert_close(climbed[-1], torch.full_like(images, 27 * 0.008))

@@ -427,3 +427,14 @@ def test_slips_of_the_caller_are_named(small: Tiny) -> None:
         CAMExtractor(small, ["stage3"], "grad_cam_pp", foo=1)
     with pytest.raises(ValueError, match=r"batch_size 0"):
         CAMExtractor(small, ["stage3"], batch_size=0)
+
+
+def test_norm_grad_of_a_network_of_two_layers_by_hand() -> None:
+    first, second = nn.Conv2d(1, 2, 1, bias=False), nn.Linear(2, 1, bias=False)
+    first.weight.data = torch.tensor([3.0, 4.0]).view(2, 1, 1, 1)
+    second.weight.data = torch.tensor([[-6.0, 8.0]])
+    network = nn.Sequential(first, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), second)
+    image = torch.tensor([2.0, -1.0, 1.0, 0.0]).view(1, 1, 2, 2)
+    # A_p = x_p · (3, 4) where x_p > 0, of norm 5 x_p; G_p = (-6, 8) / 4 cells, of norm 2.5
+    (map_,) = CAMExtractor(network, ["1"], "norm_grad")(image, [[0]])["1"]
+    assert map_.flatten().tolist() == pytest.approx([25.0, 0.0, 12.5, 0.0])

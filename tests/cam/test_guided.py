@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 
 from tests.cam.test_extractor import Tiny, num_hooks, reference, tiny  # noqa: F401  (fixtures)
@@ -59,21 +60,55 @@ def test_images_get_their_own_classes_and_the_network_stays_as_it_was(tiny: Tiny
     assert not torch.allclose(gradient, together[0][1:], rtol=0.1)  # ReLUs are themselves again
 
 
+class Between(nn.Module):
+    """An activation between two convolutions, and a ReLU at the end."""
+
+    def __init__(self, act: Any) -> None:
+        super().__init__()
+        self.first, self.act, self.second = nn.Conv2d(3, 2, 2), act, nn.Conv2d(2, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.second(self.act(self.first(x)))).mean(dim=(2, 3))
+
+
 @pytest.mark.parametrize(
-    ("network", "message"),
+    ("act", "named"),
     [
-        (
-            nn.Sequential(nn.Conv2d(3, 2, 2), nn.GELU(), nn.Flatten()),
-            "guided backprop: the network's gelu is not a ReLU",
+        *((getattr(nn, name)(), rf"\w+ in act \({name}\)") for name in ("GELU", "SiLU", "LeakyReLU", "ELU", "Tanh")),
+        *(
+            (getattr(nn, name)(), rf"\w+ in act \({name}\)")
+            for name in ("Sigmoid", "Softplus", "Hardswish", "LogSigmoid")
         ),
-        (nn.Sequential(nn.Conv2d(3, 2, 2), nn.LeakyReLU(), nn.Flatten()), "leaky_relu is not a ReLU"),
-        (nn.Sequential(nn.Conv2d(3, 2, 2), nn.Hardtanh(), nn.Flatten()), "hardtanh is not a ReLU"),
-        (nn.Sequential(nn.Conv2d(3, 2, 2), nn.Flatten()), "runs no ReLU"),
+        (nn.Hardtanh(), r"Hardtanh in act \(Hardtanh\)"),
+        (nn.Softsign(), "Abs in the network"),
+        (lambda x: x * x.sigmoid(), "Sigmoid in Between"),
+        # ReLUs by their values, which are not called as such
+        (nn.Threshold(0.0, 0.0), r"Threshold in act \(Threshold\)"),
+        (lambda x: x.clamp(min=0), "Clamp in Between"),
+        (lambda x: x.clamp_min(0), "ClampMin in Between"),
+        (lambda x: torch.maximum(x, torch.zeros_like(x)), "Maximum in Between"),
+        (lambda x: torch.where(x > 0, x, 0.0), "Where in Between"),
     ],
 )
-def test_networks_without_relus_are_refused(network: nn.Module, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        guided_backprop(network, torch.rand(1, 3, 2, 2))
+def test_other_activations_are_refused_by_the_name_of_their_module(act: Any, named: str) -> None:
+    with pytest.raises(ValueError, match=rf"guided backprop: {named} is not a call of a ReLU; .*resnet50"):
+        guided_backprop(Between(act), torch.rand(1, 3, 4, 4))
+
+
+def test_a_network_without_relus_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the network runs no ReLU; .*resnet50"):
+        guided_backprop(nn.Sequential(nn.Conv2d(3, 2, 2), nn.Flatten()), torch.rand(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vgg16", "densenet121", "googlenet", "shufflenet_v2_x0_5", "mobilenet_v2"]
+)
+def test_networks_of_relus_are_taken(name: str) -> None:
+    options = {"init_weights": False} if name == "googlenet" else {}
+    network = getattr(torchvision.models, name)(weights=None, num_classes=3, **options)
+    (gradients,) = guided_backprop(network, torch.rand(1, 3, 64, 64), score=lambda scores: scores.softmax(dim=1))
+    assert gradients.abs().max() > 0
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_guided_grad_cam_by_hand() -> None:

@@ -73,6 +73,8 @@ def test_occlusion_blackens_what_reaches_the_threshold(images: Tensor, maps: Ten
     scaled = maps * 0.7
     assert object_mean(occlude(images, scaled, threshold=0.7))[:, 0].tolist() == [0, 1]
     assert object_mean(occlude(images, scaled, threshold=0.71))[:, 0].tolist() == [1, 1]
+    assert object_mean(occlude(images, scaled))[:, 0].tolist() == [0, 1]  # LayerCAM's 0.7
+    assert object_mean(occlude(images, maps * 0.69))[:, 0].tolist() == [1, 1]
     with pytest.raises(ValueError, match="maps"):
         occlude(images, maps[:1])
 

@@ -14,7 +14,7 @@ from tests.pipeline.shapes import judge_of, shapes_run
 from wsss.errors import InputError
 from wsss.pipeline import drawing
 from wsss.pipeline import faithfulness as module
-from wsss.pipeline.faithfulness import faithfulness, stage_gradients
+from wsss.pipeline.faithfulness import FIGURES, faithfulness, stage_gradients
 from wsss.pipeline.networks import new_classifier
 from wsss.pipeline.run import Run
 
@@ -87,3 +87,20 @@ def test_images_without_a_class_are_passed_over(run: Run, monkeypatch: pytest.Mo
     blank |= {*run.train_ids}
     with pytest.raises(InputError, match="photos: no image of train has a class"):
         faithfulness(run)
+
+
+def test_occlusion_counts_those_that_were_right() -> None:
+    right, occluded = torch.tensor([True, True, True, True, False]), torch.tensor([True, False, False, False, False])
+    others = dict.fromkeys(FIGURES, torch.zeros(5))
+    found = module._figures({**others, "right": right, "right_occluded": occluded})
+    assert found["occlusion"] == 75  # of four; of all five it would be 80
+
+
+def test_insertion_begins_with_the_blurred_image(run: Run) -> None:
+    def brightness(images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(1, 2, 3))[:, None].expand(-1, 6)
+
+    images, maps, generator = torch.full((1, 3, 24, 24), 0.8), torch.rand(1, 24, 24), torch.Generator()
+    found = module.measure(run, brightness, images, maps, torch.tensor([0]), False, generator)
+    assert found["insertion"].item() == pytest.approx(0.8)  # what is of one colour stays as it is, blurred
+    assert found["deletion"].item() == pytest.approx(0.4)  # black in the end

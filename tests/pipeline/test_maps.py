@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wsss.cam import CAMExtractor, cam, climb, fuse, layer_cam, normalize, resize
+from wsss.cam import CAMExtractor, cam, climb, excitation_backprop, fuse, layer_cam, normalize, resize
 from wsss.models import Classifier, ReCAMClassifier, build_backbone, map_weight
 from wsss.pipeline.config import AdvConfig, CamConfig
 from wsss.pipeline.maps import STAGE_KINDS, draw_maps, draw_unfused, fuse_maps, kept_kinds
@@ -154,27 +154,39 @@ def test_stages_drawn_beyond_those_fused_change_nothing(network: ReCAMClassifier
 # --- AdvCAM ---
 
 
-def climbing(**options: object) -> CamConfig:
-    return config(adv=AdvConfig(steps=2, step_size=100.0), stages=["stage4", "stage5"], **options)
+def climbing(step_size: float = 100.0, **options: object) -> CamConfig:
+    return config(adv=AdvConfig(steps=2, step_size=step_size), stages=["stage4", "stage5"], **options)
 
 
-def test_adv_cam_is_the_sum_of_the_maps_of_the_climb(network: ReCAMClassifier, images: Tensor) -> None:
-    maps = draw_maps(network, images[:1], [[0, 2]], ["cam", "recam", "layer_cam"], climbing())
-    weight, std = network.fc1_weight, network.backbone.std
-    stages = ("backbone.stages.stage4", "backbone.stages.stage5")
+@pytest.mark.parametrize(("target", "step_size"), [("fc1", 100.0), ("recam", 1000.0)])
+def test_adv_cam_is_the_sum_of_the_maps_of_the_climb(
+    network: ReCAMClassifier, images: Tensor, target: str, step_size: float
+) -> None:
+    options = climbing(step_size, target=target)
+    maps = draw_maps(network, images[:1], [[0, 2]], ["cam", "recam", "layer_cam"], options)
+    w1, std = network.fc1_weight, network.backbone.std
+    of_recam = map_weight(w1, network.fc2_weight, "w1_relu_w2")
+    weight = of_recam if target == "recam" else w1
+
+    def scores(stages: dict[str, Tensor]) -> Tensor:
+        return stages["stage5"].mean(dim=(2, 3)) @ weight.T
+
+    stages = ("stages.stage4", "stages.stage5")
     for slot, index in enumerate((0, 2)):
 
         def evidence(x: Tensor, index: int = index) -> tuple[Tensor, Tensor]:
             features = network.features(x)
-            return network(x), cam(features, weight[[index]])[:, 0] / (features.shape[2] * features.shape[3])
+            cells = features.shape[2] * features.shape[3]
+            return scores(network.backbone(x)), cam(features, weight[[index]])[:, 0] / cells
 
-        climbed = [*climb(images[:1] / 255, torch.tensor([index]), evidence, steps=2, step_size=100.0 * std**2)]
+        climbed = [*climb(images[:1] / 255, torch.tensor([index]), evidence, steps=2, step_size=step_size * std**2)]
         assert (climbed[2] - climbed[0]).abs().max() > 0.1
-        kinds = {"cam": weight, "recam": map_weight(weight, network.fc2_weight, "w1_relu_w2")}
+        kinds = {"cam": w1, "recam": of_recam}
         for kind, of_kind in kinds.items():
             raw = sum(cam(network.features(x), of_kind[[index]])[0, 0] for x in climbed)
             torch.testing.assert_close(maps[kind][0][slot], normalize(resize(raw, (16, 12))), rtol=1e-3, atol=1e-4)
-        drawn = [CAMExtractor(network, stages, "layer_cam")(x, [[index]]) for x in climbed]
+        extractor = CAMExtractor(network.backbone, stages, "layer_cam", score=scores)
+        drawn = [extractor(x, [[index]]) for x in climbed]
         fused = fuse([sum(one[stage][0][0] for one in drawn) for stage in stages], (16, 12), mode="mean")
         torch.testing.assert_close(maps["layer_cam"][0][slot], normalize(fused), rtol=1e-3, atol=1e-4)
 
@@ -191,3 +203,24 @@ def test_images_climb_alone_for_each_of_their_classes(network: ReCAMClassifier, 
     without = draw_maps(network, images, present, ["recam"], config(flip=True, scales=[0.5, 1.0]))["recam"]
     assert not torch.allclose(together[2], without[2], rtol=0, atol=0.002)
     assert draw_maps(network, images[:1], [[]], ["recam"], options)["recam"][0].shape == (0, 16, 12)
+
+
+# --- c-MWP ---
+
+
+@pytest.mark.parametrize("target", ["fc1", "recam"])
+def test_c_mwp_is_excitation_backprop_of_the_explained_score(
+    network: ReCAMClassifier, images: Tensor, target: str
+) -> None:
+    options = config(stages=["stage4", "stage5"], keep_stages=True, target=target)
+    maps = draw_maps(network, images, [[0, 2], [], [3]], ["c_mwp"], options)
+    kind = "w1_relu_w2" if target == "recam" else "fc1"
+    weight = network.fc1_weight if kind == "fc1" else map_weight(network.fc1_weight, network.fc2_weight, kind)
+
+    def score(stages: dict[str, Tensor]) -> Tensor:
+        return stages["stage5"].mean(dim=(2, 3)) @ weight.T
+
+    for stage in options.stages:
+        (alone,) = excitation_backprop(network.backbone, images[2:] / 255, [[3]], f"stages.{stage}", score=score)
+        expected = normalize(resize(alone[None], (16, 12)))[0]
+        torch.testing.assert_close(maps[f"c_mwp_{stage}"][2], expected, rtol=1e-3, atol=1e-3)

@@ -63,6 +63,10 @@ def test_a_value_out_of_range_is_named(override: str) -> None:
         ),
         (["recam.pooling=mass", "recam.detach_max=true"], r"recam\.detach_max=True: expected false, where .*=mass"),
         (["fusion=max", "cam.stage_weights=[1,1,1]"], "cam.fusion"),
+        (
+            ["cam.extra=[c_mwp]", "backbone.name=efficientnet_b0"],
+            r"c_mwp cannot be drawn from this backbone .*no rule for .* in stages\.stage.*; take resnet50",
+        ),
         (["segmenter=deeplab_v2", "segmenter.channels=64"], "segmenter.channels=64"),
         (
             ["segmenter.backbone.name=resnet18"],

@@ -7,7 +7,7 @@ from torchmetrics.functional.classification import multilabel_average_precision
 
 from wsss.data import Sample
 from wsss.models import Classifier, ReCAMClassifier, ReCAMVariant, build_backbone
-from wsss.models.recam import PUBLISHED
+from wsss.models.recam import PUBLISHED, recam_loss
 from wsss.tasks.classification import ClassifierTask, ReCAMTask
 
 
@@ -93,3 +93,26 @@ def test_what_the_optimiser_holds_has_a_gradient_that_processes_can_add_up(
     for name, parameter in network.named_parameters():
         assert parameter.requires_grad == (parameter.grad is not None), name
     assert network.fc2.weight.requires_grad == (sce_weight > 0)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        ReCAMVariant(bce_weight=0.5),
+        ReCAMVariant(softmax="present"),
+        ReCAMVariant(pooling="mass"),
+        ReCAMVariant(fc2_loss="bce"),
+        ReCAMVariant(fc2_loss="both"),
+    ],
+    ids=str,
+)
+def test_training_minimises_the_loss_of_its_variant(variant: ReCAMVariant) -> None:
+    torch.manual_seed(0)
+    network = ReCAMClassifier(build_backbone("test_resnet", weights="none"), 4, fc2_init="default").eval()
+    images, labels = torch.rand(2, 3, 32, 32), torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 0]])
+    task = ReCAMTask(network, lambda groups: None, sce_weight=2.0, variant=variant)  # type: ignore[arg-type, return-value]
+    task.log_dict = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    loss = task.training_step(Sample(images, labels, None, ["", ""]), 0)
+    arguments = (network.features(images), network.fc1_weight, network.fc2_weight, labels)
+    torch.testing.assert_close(loss, recam_loss(*arguments, weight=2.0, variant=variant)["loss"])
+    assert abs(float(loss.detach()) - float(recam_loss(*arguments, weight=2.0)["loss"].detach())) > 1e-3

@@ -1,7 +1,6 @@
 """Excitation backprop: how likely each cell is to have made a class win, traced down from the score."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,8 +16,10 @@ from wsss.cam.recording import (
     check_classes,
     class_gradients,
     find_layer,
+    parameters_fixed,
     per_image,
     record_forward,
+    running_module,
     working,
 )
 
@@ -61,7 +62,7 @@ def excitation_backprop(
     Raises:
         ValueError: if the network does something for which there is no rule, naming the module; or as `CAMExtractor`.
     """
-    with working(model), _no_parameter_gradients(model), _place(model) as place:
+    with working(model), parameters_fixed(model), running_module(model) as place:
         mode = _Excitation(place)
         with mode:
             scores, activations = record_forward(model, {layer: find_layer(model, layer)}, images, score)
@@ -283,32 +284,3 @@ _AS_THEY_ARE = (
     *("unsqueeze", "pad", "cat", "chunk", "split", "narrow", "__getitem__", "dropout", "dropout_", "requires_grad_"),
     *("max_pool2d", "adaptive_max_pool2d", "amax", "feature_dropout", "dropout2d"),
 )
-
-
-@contextmanager
-def _no_parameter_gradients(model: nn.Module) -> Iterator[None]:
-    """Parameters require no gradient for a while, so that what does comes from the recorded layer."""
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in wanted:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
-
-
-@contextmanager
-def _place(model: nn.Module) -> Iterator[Callable[[], str]]:
-    """While it lasts, a function that tells which module of a network is running."""
-    running: list[str] = []
-    handles = []
-    for name, module in model.named_modules():
-        called = f"{name} ({type(module).__name__})" if name else type(module).__name__
-        handles.append(module.register_forward_pre_hook(lambda *_, called=called: running.append(called)))
-        handles.append(module.register_forward_hook(lambda *_: running.pop() and None, always_call=True))
-    try:
-        yield lambda: running[-1] if running else "the score"
-    finally:
-        for handle in handles:
-            handle.remove()

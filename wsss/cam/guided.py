@@ -9,11 +9,31 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wsss.cam.functions import resize
-from wsss.cam.recording import Classes, Score, check_classes, class_gradients, class_scores, per_image, working
+from wsss.cam.recording import (
+    Classes,
+    Score,
+    check_classes,
+    class_gradients,
+    class_scores,
+    parameters_fixed,
+    per_image,
+    running_module,
+    working,
+)
 
 # By name, whichever way they are called: as modules, functions or methods, in place or not.
 _RELUS = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
-_OTHERS = ("gelu", "silu", "silu_", "mish", "hardswish", "elu", "elu_", "selu", "celu", "leaky_relu", "prelu", "rrelu")
+# Nodes of autograd that are no activation, by the beginning of their names; a softmax may turn scores to probabilities.
+_NO_ACTIVATION = (
+    *("Add", "Sub", "Mul", "Div", "Neg", "Mean", "Sum", "Amax", "Addmm", "Mm", "Bmm", "Linear"),
+    *("Convolution", "ConstantPad", "Reflection", "Replication", "AvgPool", "AdaptiveAvgPool", "MaxPool"),
+    *("AdaptiveMaxPool", "Mkldnn", "Upsample", "Grid", "NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm"),
+    *("NativeLayerNorm", "NativeGroupNorm", "NativeDropout", "FusedDropout", "Softmax", "LogSoftmax", "Clone"),
+    *("ToCopy", "View", "UnsafeView", "Reshape", "UnsafeSplit", "Split", "Unbind", "Stack", "Cat", "Slice", "Select"),
+    *("Index", "Gather", "Squeeze", "Unsqueeze", "Expand", "Repeat", "Permute", "Transpose", "TBackward", "Flip"),
+    *("Roll", "AsStrided", "CopySlices", "PixelShuffle"),
+)
+_REMEDY = "it is defined for ReLUs alone; take a network of ReLUs (resnet50, vgg16, efficientnet_lite0), or do without"
 
 
 def guided_backprop(
@@ -34,14 +54,14 @@ def guided_backprop(
         List over images of (K_b, 3, H, W), positive where a higher value raises the score.
 
     Raises:
-        ValueError: if the network runs no ReLU, or another activation, for which the rule is not defined.
+        ValueError: if the network runs no ReLU, or another activation, for which the rule is not defined; names its
+            module.
     """
     with working(model):
         leaf = images.detach().clone().requires_grad_()
-        with torch.enable_grad(), guided_relus() as count:
+        with torch.enable_grad(), parameters_fixed(model), guided_relus(model) as check:
             scores = class_scores(model, leaf.clone(), score)  # a copy: the network may work in place
-        if not count():
-            raise ValueError("guided backprop: the network runs no ReLU, so there is nothing to guide")
+        check(scores)
         chosen = check_classes(classes, scores)
         found = torch.zeros(len(images), max(map(len, chosen), default=0), *images.shape[1:], device=images.device)
         for k, gradients in enumerate(class_gradients(scores, {"image": leaf}, chosen)):
@@ -63,27 +83,31 @@ def guided_cam(maps: Tensor, gradients: Tensor) -> Tensor:
 
 
 @contextmanager
-def guided_relus() -> Iterator[Callable[[], int]]:
+def guided_relus(model: nn.Module) -> Iterator[Callable[[Tensor], None]]:
     """While it lasts, every ReLU of a forward pass is one whose backward pass lets only positive gradients through.
 
     Shared, functional and in-place ReLUs are too: what is guided is each call, not each module. The backward pass may
     come afterwards.
 
-    Yields:
-        A function that tells how many there have been.
+    Args:
+        model: the network that will run.
 
-    Raises:
-        ValueError: in the forward pass, for another kind of activation.
+    Yields:
+        A function of its scores, to be called after the forward pass: looks at all that their gradients will go
+        through, and raises ValueError where that is another activation than a guided ReLU, or no ReLU at all.
     """
-    mode = _GuidedReLUs()
-    with mode:
-        yield lambda: mode.calls
+    with running_module(model) as place:
+        mode = _GuidedReLUs(place)
+        with mode:
+            yield mode.check
 
 
 class _GuidedReLUs(TorchFunctionMode):
-    def __init__(self) -> None:
+    def __init__(self, place: Callable[[], str]) -> None:
         super().__init__()
-        self.calls = 0
+        self.place = place
+        self.guided: set[Any] = set()  # nodes of autograd, held so that none comes twice
+        self.places: dict[Any, str] = {}
 
     def __torch_function__(
         self,
@@ -94,10 +118,29 @@ class _GuidedReLUs(TorchFunctionMode):
     ) -> Any:
         output = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        is_from_below = name.startswith("hardtanh") and (kwargs or {}).get("min_val", (*args, -1.0, -1.0)[1]) != 0
-        if name in _OTHERS or is_from_below:
-            raise ValueError(f"guided backprop: the network's {name} is not a ReLU, for which alone it is defined")
-        if name in _RELUS and output.requires_grad:
-            self.calls += 1
+        if not isinstance(output, Tensor) or output.grad_fn is None:
+            return output
+        self.places.setdefault(output.grad_fn, self.place())
+        is_from_zero = not name.startswith("hardtanh") or (kwargs or {}).get("min_val", (*args, -1.0, -1.0)[1]) == 0
+        if name in _RELUS and is_from_zero:
+            self.guided.add(output.grad_fn)
             output.register_hook(torch.relu)  # on the gradient, before the ReLU's own backward asks for inputs above 0
         return output
+
+    def check(self, scores: Tensor) -> None:
+        """See `guided_relus`."""
+        has_relu, seen, waiting = False, set(), [scores.grad_fn]
+        while waiting:
+            node = waiting.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+            if node in self.guided:
+                has_relu = True
+            elif node.next_functions and not node.name().startswith(_NO_ACTIVATION):
+                what = node.name().partition("Backward")[0]
+                place = self.places.get(node, "the network")
+                raise ValueError(f"guided backprop: {what} in {place} is not a call of a ReLU; {_REMEDY}")
+        if not has_relu:
+            raise ValueError(f"guided backprop: the network runs no ReLU; {_REMEDY}")

@@ -36,6 +36,37 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+@contextmanager
+def parameters_fixed(model: nn.Module) -> Iterator[None]:
+    """Parameters require no gradient for a while, so that what does depends on the recorded layer, or the images."""
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def running_module(model: nn.Module) -> Iterator[Callable[[], str]]:
+    """While it lasts, a function that tells which module of a network is running."""
+    running: list[str] = []
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
+            continue
+        called = f"{name} ({type(module).__name__})" if name else type(module).__name__
+        handles.append(module.register_forward_pre_hook(lambda *_, called=called: running.append(called)))
+        handles.append(module.register_forward_hook(lambda *_: running.pop() and None, always_call=True))
+    try:
+        yield lambda: running[-1] if running else "the score"
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def find_layer(model: nn.Module, name: str) -> nn.Module:
     """The module of this name, or the only one whose name ends in it.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from wsss.cam import METHODS, CAMExtractor, fuse, guided_backprop, guided_cam, normalize, resize
+from wsss.cam import METHODS, CAMExtractor, excitation_backprop, fuse, guided_backprop, guided_cam, normalize, resize
 from wsss.cam.layers import stage_layers
 from wsss.cam.tokens import patch_size
 from wsss.data import eval_transform, read_image
@@ -26,6 +26,8 @@ from wsss.report.overlays import contact_sheet, heatmap_overlay, signed_picture
 from wsss.writing import whole_file
 
 log = logging.getLogger(__name__)
+
+KINDS = (*METHODS, "c_mwp")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -105,7 +107,7 @@ def find_class(name: str, classes: Sequence[str]) -> int:
 
 
 def _check(config: ExplainConfig) -> None:
-    require(config, "cam", lambda cam: cam in METHODS, f"one of {', '.join(METHODS)}")
+    require(config, "cam", lambda cam: cam in KINDS, f"one of {', '.join(KINDS)}")
     require(config, "fusion", lambda fusion: fusion in ("mean", "max"), "one of mean, max")
     for name in ("classes", "layers"):
         require(config, name, lambda values: len(values) > 0, "at least one entry")
@@ -128,8 +130,7 @@ def _explain_one(
     classes = scores.topk(min(config.top, len(scores))).indices.tolist() if wanted is None else wanted
     layers = config.layers or stage_layers(model, images)
     try:
-        with CAMExtractor(model, layers, config.cam) as extractor:
-            maps = {name: drawn[0] for name, drawn in extractor(images, [classes]).items()}  # (K, h, w)
+        maps = _maps(model, images, classes, layers, config.cam)
         gradients = guided_backprop(model, images, [classes])[0] if config.guided else None  # (K, 3, H, W)
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -143,6 +144,16 @@ def _explain_one(
     named = ", ".join(f"{model.classes[c]} {float(scores[c]):.2f}" for c in classes)
     log.info("%s: %s", out.name, named)
     return sheet
+
+
+def _maps(
+    model: ImageClassifier, images: Tensor, classes: list[int], layers: Sequence[str], kind: str
+) -> dict[str, Tensor]:
+    """Layer -> maps (K, h, w) of one image's classes."""
+    if kind == "c_mwp":
+        return {name: excitation_backprop(model, images, [classes], name)[0] for name in layers}
+    with CAMExtractor(model, layers, kind) as extractor:
+        return {name: drawn[0] for name, drawn in extractor(images, [classes]).items()}
 
 
 def write_arrays(

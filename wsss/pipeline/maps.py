@@ -14,13 +14,15 @@ from wsss.cam import (
     cam,
     class_maps,
     climb,
+    excitation_backprop,
     fuse,
     normalize,
     resize,
     score_cam_maps,
     strided_size,
 )
-from wsss.models import Classifier, ReCAMClassifier, map_weight
+from wsss.errors import InputError
+from wsss.models import Backbone, Classifier, ReCAMClassifier, map_weight
 from wsss.pipeline.config import CamConfig
 
 # Kind of map that is a weighted sum of the last stage's features -> which weight, see `map_weight`.
@@ -33,7 +35,7 @@ WEIGHT_KINDS = {
     "recam_fc2": "fc2",
 }
 # Kinds drawn from any stages, whose maps are fused.
-STAGE_KINDS = tuple(method for method in METHODS if method != "cam")
+STAGE_KINDS = (*(method for method in METHODS if method != "cam"), "c_mwp")
 # Score that the stage kinds explain -> its weight.
 TARGETS = {"fc1": "fc1", "recam": "w1_relu_w2", "recam_w1w2": "w1w2"}
 
@@ -181,14 +183,40 @@ def _stage_maps(
     with torch.enable_grad():
         stages = network.backbone(batch, grad_from=min(names))
         activations = {name: stages[name] for name in names}
-        methods = {kind: GRADIENT_METHODS[kind] for kind in kinds if kind != "score_cam"}
+        methods = {kind: GRADIENT_METHODS[kind] for kind in kinds if kind in GRADIENT_METHODS}
         if "grad_cam_pp" in methods:
             methods["grad_cam_pp"] = partial(methods["grad_cam_pp"], eps=config.grad_cam_pp_eps)
         maps = class_maps(score(stages), activations, present, methods) if methods else {}
     if "score_cam" in kinds:
         detached = {name: features.detach() for name, features in activations.items()}
         maps["score_cam"] = score_cam_maps(lambda masked: score(network.backbone(masked)), batch, detached, present)
+    if "c_mwp" in kinds:
+        maps["c_mwp"] = {name: winning_maps(network.backbone, batch, present, name, score) for name in names}
     return stages[last].detach(), maps
+
+
+def winning_maps(
+    backbone: Backbone,
+    images: Tensor,
+    present: Sequence[Sequence[int]],
+    stage: str,
+    score: Callable[[dict[str, Tensor]], Tensor],
+) -> Tensor:
+    """c-MWP of a stage's cells, in float32: (B, 3, H, W) -> (B, K, h, w), K the most classes an image has, zero beyond.
+
+    Raises:
+        InputError: if the network has a module for which excitation backprop knows no rule.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        try:
+            drawn = excitation_backprop(backbone, images.float(), present, f"stages.{stage}", score=score)
+        except ValueError as error:
+            remedy = "take resnet50, vgg16 or efficientnet_lite0, or another kind"
+            raise InputError(f"c_mwp cannot be drawn from this backbone ({error}); {remedy}") from None
+    maps = drawn[0].new_zeros(len(drawn), max(map(len, present), default=0), *drawn[0].shape[1:])
+    for row, of_image in zip(maps, drawn, strict=True):
+        row[: len(of_image)] = of_image
+    return maps
 
 
 def _join_stages(

@@ -8,15 +8,17 @@ from operator import attrgetter
 from pathlib import PurePath
 
 import joblib
+import torch
 
 from wsss.errors import InputError
 from wsss.masks import BACKENDS, require_backend
 from wsss.metrics import ABSENT, VOID_POLICIES
 from wsss.metrics.wsol import LATER
-from wsss.models.backbones import OUTPUT_STRIDES
+from wsss.models.backbones import OUTPUT_STRIDES, build_backbone
 from wsss.pipeline.architecture import architecture, check_architecture
 from wsss.pipeline.config import AugmentConfig, Config
 from wsss.pipeline.loggers import require_trackers
+from wsss.pipeline.maps import winning_maps
 from wsss.pipeline.process_group import num_gpus
 from wsss.pipeline.ranges import MOST_PROCESSES, SEED_KINDS, STAGES, STEPS, STRIDES, check_ranges, require
 
@@ -81,6 +83,17 @@ def _check_maps(config: Config) -> None:
         require(config, "cam.stage_weights", lambda w: min(w) >= 0 < sum(w), "none negative, one above 0")
         require(config, "cam.fusion", lambda fusion: fusion == "mean", "mean, where cam.stage_weights is given")
     require(config, "cam.adv.threshold", lambda share: 0 <= share < 1, "a share from 0, below 1")
+    if "c_mwp" in {*config.cam.seed, *config.cam.extra}:
+        _try_winning(config)
+
+
+def _try_winning(config: Config) -> None:
+    """Refuse c-MWP of a network without rules for it, by drawing one, rather than after its training."""
+    options = config.backbone
+    backbone = build_backbone(options.name, weights="none", output_stride=options.output_stride).eval()
+    images, last = torch.zeros(1, 3, 64, 64), backbone.last_stage
+    for stage in config.cam.stages:
+        winning_maps(backbone, images, [[0]], stage, lambda stages: stages[last].mean(dim=(2, 3)))
 
 
 def _check_segmenter(config: Config) -> None:

@@ -33,6 +33,7 @@ KIND_NAMES = {
     "element_wise_cam": "element-wise CAM",
     "norm_grad": "NormGrad",
     "score_cam": "Score-CAM",
+    "c_mwp": "c-MWP",
 }
 FIXED_NAMES = {
     "classifier/val_map": ("classifier", "val mAP"),

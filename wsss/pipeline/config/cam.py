@@ -27,8 +27,8 @@ class CamConfig:
     Attributes:
         seed: kinds of map that are averaged to be the pipeline's seed; one named twice counts twice. Of the last
             stage: cam, recam (W1∘ReLU(W2)), recam_w1w2 (published), recam_fc1. Of any stages: grad_cam, grad_cam_pp,
-            x_grad_cam, element_wise_cam, hires_cam, layer_cam, norm_grad, score_cam. Without ReCAM, `recam…` falls out
-            and the others are the classifier's.
+            x_grad_cam, element_wise_cam, hires_cam, layer_cam, norm_grad, score_cam, c_mwp (networks of ReLUs only).
+            Without ReCAM, `recam…` falls out and the others are the classifier's.
         extra: kinds exported and scored beside them, for comparison.
         scales: resize factors of the multi-scale maps of the last stage.
         flip: add the mirrored image at every scale.
