@@ -13,7 +13,7 @@ from PIL import Image
 from tests.pipeline.shapes import BOX, CLASSES, judge_of, shapes_run
 from wsss.errors import InputError
 from wsss.pipeline import localize as module
-from wsss.pipeline.localize import localize
+from wsss.pipeline.localize import fraction_of, localize
 from wsss.pipeline.run import Run
 
 Make = Callable[..., Run]
@@ -120,3 +120,20 @@ def test_a_network_that_the_run_has_not_is_named(make_run: Make, tmp_path: Path)
     run = shapes_run(make_run, tmp_path / "photos", "localization.network=recam")
     with pytest.raises(InputError, match=r"recam/model\.pt: no such network"):
         localize(run)
+
+
+@pytest.mark.parametrize(
+    ("seed", "kind", "fraction"),
+    [
+        ("[layer_cam]", "seed", 0.15),
+        ("[layer_cam,cam]", "seed", 0.2),
+        ("[cam]", "seed", 0.2),
+        ("[cam]", "layer_cam_stage5", 0.15),
+        ("[layer_cam]", "cam", 0.2),
+    ],
+)
+def test_boxes_are_cut_at_the_fraction_of_the_maps_they_are_of(
+    make_shapes: Make, seed: str, kind: str, fraction: float
+) -> None:
+    run = make_shapes(f"cam.seed={seed}")
+    assert fraction_of(run, kind) == fraction

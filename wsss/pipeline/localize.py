@@ -20,7 +20,7 @@ from wsss.metrics import FRACTION, IOUS, Localization, LocalizationCounter, Pixe
 from wsss.metrics.wsol import Box
 from wsss.models import Classifier
 from wsss.pipeline.box_crops import classify_crops, crop_scores, rank_of
-from wsss.pipeline.drawing import labels_of
+from wsss.pipeline.drawing import labels_of, seed_kinds
 from wsss.pipeline.drawn_maps import DrawnMaps, drawn_maps, has_single_labels, judge_name, load_judge
 from wsss.pipeline.run import Run
 from wsss.pipeline.tables import write_scores
@@ -84,7 +84,12 @@ def localize(run: Run) -> dict[str, dict[str, float]]:
     is_ranked = has_single_labels(run) and run.data.num_classes > 5
     tasks = [
         delayed(localize_kind)(
-            fraction_of(kind), folder, truths, _fractions(run, kind), options.connectivity, whole if is_ranked else None
+            fraction_of(run, kind),
+            folder,
+            truths,
+            _fractions(run, kind),
+            options.connectivity,
+            whole if is_ranked else None,
         )
         for kind, folder in maps.folders.items()
     ]
@@ -118,14 +123,18 @@ def localize(run: Run) -> dict[str, dict[str, float]]:
     return figures
 
 
-def fraction_of(kind: str) -> float:
-    """The fraction of the maximum that the kind's paper cuts boxes at: 15 % of LayerCAM's maps, 20 % as CAM else."""
-    return LAYER_CAM_FRACTION if kind.startswith("layer_cam") else FRACTION
+def fraction_of(run: Run, kind: str) -> float:
+    """The fraction of the maximum that the kind's paper cuts boxes at: 15 % of LayerCAM's maps, 20 % as CAM else.
+
+    Seeds of LayerCAM alone are its maps.
+    """
+    kinds = seed_kinds(run) if kind == "seed" else [kind]
+    return LAYER_CAM_FRACTION if all(kind.startswith("layer_cam") for kind in kinds) else FRACTION
 
 
 def _fractions(run: Run, kind: str) -> NDArray[np.float64]:
     count = run.config.localization.fractions
-    return np.unique(np.round([*np.arange(count) / count, fraction_of(kind)], 6))
+    return np.unique(np.round([*np.arange(count) / count, fraction_of(run, kind)], 6))
 
 
 def box_source(run: Run, ids: Sequence[str]) -> str:
