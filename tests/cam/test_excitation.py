@@ -188,3 +188,10 @@ def test_what_has_no_rule_is_named_in_one_line(module: nn.Module, message: str) 
         excitation_backprop(network, torch.rand(1, 3, 4, 4), [[0]], "0")
     assert "\n" not in str(caught.value)
     assert num_hooks(network) == 0
+
+
+def test_a_layer_that_no_weights_follow_is_told() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), Pooled())
+    with pytest.raises(ValueError, match="no convolution or linear layer follows the layer; take an earlier one"):
+        excitation_backprop(network, torch.rand(1, 3, 4, 4), [[0]], "1")
+    assert excitation_backprop(network, torch.rand(1, 3, 4, 4), [[0]], "1", contrastive=False)[0].shape == (1, 4, 4)

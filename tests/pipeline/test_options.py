@@ -41,6 +41,10 @@ def test_every_experiment_is_in_range(experiment: str) -> None:
     check_options(compose_config(f"experiment={experiment}", "data.root=somewhere"))
 
 
+def test_c_mwp_of_a_network_of_relus_is_taken() -> None:
+    check_options(compose_config("experiment=smoke", "cam=c_mwp", "cam.stages=[stage3,stage5]"))
+
+
 @pytest.mark.parametrize("override", REFUSED)
 def test_a_value_out_of_range_is_named(override: str) -> None:
     config = compose_config("experiment=smoke", override)

@@ -145,7 +145,10 @@ class _Excitation(TorchFunctionMode):
 
     def negate_top(self) -> None:
         """Turn the last weights into those of the dual class unit."""
-        assert self.top is not None
+        if self.top is None:
+            raise ValueError(
+                "excitation backprop: no convolution or linear layer follows the layer; take an earlier one"
+            )
         self.top.sign = -1
 
     def __torch_function__(

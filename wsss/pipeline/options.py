@@ -91,9 +91,10 @@ def _try_winning(config: Config) -> None:
     """Refuse c-MWP of a network without rules for it, by drawing one, rather than after its training."""
     options = config.backbone
     backbone = build_backbone(options.name, weights="none", output_stride=options.output_stride).eval()
-    images, last = torch.zeros(1, 3, 64, 64), backbone.last_stage
+    last = backbone.last_stage
+    weight = torch.ones(backbone.channels[last], 1)
     for stage in config.cam.stages:
-        winning_maps(backbone, images, [[0]], stage, lambda stages: stages[last].mean(dim=(2, 3)))
+        winning_maps(backbone, torch.zeros(1, 3, 64, 64), [[0]], stage, lambda s: s[last].mean(dim=(2, 3)) @ weight)
 
 
 def _check_segmenter(config: Config) -> None:
