@@ -104,6 +104,15 @@ def test_a_step_before_its_input_names_the_script_to_run(tmp_path: Path) -> None
     assert_one_line_error(result, "make_seeds.py run=smoke")
 
 
+def test_options_of_another_data_set_are_refused(tmp_path: Path) -> None:
+    result = call("prepare_defects", "--dataset", "dagm", "--source", str(tmp_path), "--full")
+    assert_one_line_error(result, "--dataset dagm", "--full", "magnetic_tile")
+
+
+def test_a_benchmark_of_no_run_shows_no_traceback(tmp_path: Path) -> None:
+    assert_one_line_error(call("../benchmarks/defects", str(tmp_path / "none")), "none")
+
+
 def test_a_second_start_in_a_run_is_refused_and_a_look_at_it_is_not(tmp_path: Path) -> None:
     options = ["experiment=smoke", "backbone.weights=none", f"outputs={tmp_path}", "run=taken"]
     with sole_start(tmp_path / "taken"):
