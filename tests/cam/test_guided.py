@@ -71,14 +71,16 @@ class Between(nn.Module):
         return F.relu(self.second(self.act(self.first(x)))).mean(dim=(2, 3))
 
 
+OTHERS = (
+    *(nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Tanh),
+    *(nn.Sigmoid, nn.Softplus, nn.Hardswish, nn.LogSigmoid),
+)
+
+
 @pytest.mark.parametrize(
     ("act", "named"),
     [
-        *((getattr(nn, name)(), rf"\w+ in act \({name}\)") for name in ("GELU", "SiLU", "LeakyReLU", "ELU", "Tanh")),
-        *(
-            (getattr(nn, name)(), rf"\w+ in act \({name}\)")
-            for name in ("Sigmoid", "Softplus", "Hardswish", "LogSigmoid")
-        ),
+        *((act(), rf"\w+ in act \({act.__name__}\)") for act in OTHERS),
         (nn.Hardtanh(), r"Hardtanh in act \(Hardtanh\)"),
         (nn.Softsign(), "Abs in the network"),
         (lambda x: x * x.sigmoid(), "Sigmoid in Between"),

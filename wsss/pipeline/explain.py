@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from wsss.cam import METHODS, CAMExtractor, excitation_backprop, fuse, guided_backprop, guided_cam, normalize, resize
+from wsss.cam import CAMExtractor, excitation_backprop, fuse, guided_backprop, guided_cam, normalize, resize
 from wsss.cam.layers import stage_layers
 from wsss.cam.tokens import patch_size
 from wsss.data import eval_transform, read_image
 from wsss.errors import InputError, first_line
 from wsss.models.imagenet import ImageClassifier, imagenet_classifier
 from wsss.pipeline.config.scripts import ExplainConfig
+from wsss.pipeline.maps import STAGE_KINDS
 from wsss.pipeline.networks import classifier_of, read_classifier
 from wsss.pipeline.ranges import require
 from wsss.report.overlays import contact_sheet, heatmap_overlay, signed_picture
@@ -27,7 +28,7 @@ from wsss.writing import whole_file
 
 log = logging.getLogger(__name__)
 
-KINDS = (*METHODS, "c_mwp")
+KINDS = ("cam", *STAGE_KINDS)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from wsss.cam import (
     GRADIENT_METHODS,
@@ -209,14 +210,11 @@ def winning_maps(
     """
     with torch.autocast(images.device.type, enabled=False):
         try:
-            drawn = excitation_backprop(backbone, images.float(), present, f"stages.{stage}", score=score)
+            drawn = excitation_backprop(backbone, images, present, f"stages.{stage}", score=score)
         except ValueError as error:
             remedy = "take resnet50, vgg16 or efficientnet_lite0, or another kind"
             raise InputError(f"c_mwp cannot be drawn from this backbone ({error}); {remedy}") from None
-    maps = drawn[0].new_zeros(len(drawn), max(map(len, present), default=0), *drawn[0].shape[1:])
-    for row, of_image in zip(maps, drawn, strict=True):
-        row[: len(of_image)] = of_image
-    return maps
+    return pad_sequence(drawn, batch_first=True)
 
 
 def _join_stages(

@@ -93,8 +93,8 @@ def _try_winning(config: Config) -> None:
     backbone = build_backbone(options.name, weights="none", output_stride=options.output_stride).eval()
     last = backbone.last_stage
     weight = torch.ones(backbone.channels[last], 1)
-    for stage in config.cam.stages:
-        winning_maps(backbone, torch.zeros(1, 3, 64, 64), [[0]], stage, lambda s: s[last].mean(dim=(2, 3)) @ weight)
+    shallowest = min(config.cam.drawn_stages or config.cam.stages)  # what follows it follows all
+    winning_maps(backbone, torch.zeros(1, 3, 64, 64), [[0]], shallowest, lambda s: s[last].mean(dim=(2, 3)) @ weight)
 
 
 def _check_segmenter(config: Config) -> None:

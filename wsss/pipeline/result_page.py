@@ -5,6 +5,7 @@ import logging
 import re
 import textwrap
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,13 +48,12 @@ def render_page(template: Path, specs: Mapping[str, TableSpec], numbers: Path) -
         return Figures(spec, read_numbers(spec, path))
 
     def contents() -> str:
-        shown = re.findall(r'{{ table\("(\w+)"\) }}', template.read_text())
-        titles = [described(name)[0].title for name in shown]
+        titles = [described(name)[0].title for name in re.findall(r'{{ table\("(\w+)"\) }}', text)]
         return "\n".join(f"- [{title}](#{anchor(title)})" for title in titles)
 
-    names = {"table": table, "of": of, "contents": contents}
     try:
-        return wrap(_environment().from_string(template.read_text()).render(names)) + "\n"
+        text = template.read_text()
+        return wrap(_environment().from_string(text).render(table=table, of=of, contents=contents)) + "\n"
     except KeyError as error:
         raise InputError(f"{template}: no table has {error}; correct what asks for it") from None
     except (TemplateError, OSError) as error:
@@ -61,7 +61,7 @@ def render_page(template: Path, specs: Mapping[str, TableSpec], numbers: Path) -
 
 
 def render_table(spec: TableSpec, path: Path) -> str:
-    """A table's section, from its heading on; without its file it says that it was not measured.
+    """A table's section, from its heading on, not wrapped; without its file it says that it was not measured.
 
     Raises:
         InputError: if the file was measured by other commands, or lacks what the description asks for.
@@ -71,7 +71,7 @@ def render_table(spec: TableSpec, path: Path) -> str:
     data = f"{spec.data}; random seed{many} {listed}."
     if not path.exists():
         expected = f"Not measured yet; thought to take {spec.minutes:g} core-minutes."
-        return f"{heading}\n\n{_filled(data, expected)}\n\n{commands}"
+        return f"{heading}\n\n{data} {expected}\n\n{commands}"
     numbers = read_numbers(spec, path)
     figures = Figures(spec, numbers)
     try:
@@ -82,7 +82,7 @@ def render_table(spec: TableSpec, path: Path) -> str:
         raise InputError(f"{wanted}; measure {path.stem} again, or correct what asks for it") from None
     except TemplateError as error:
         raise InputError(f"{path.stem}: {first_line(error)}") from None
-    known = _filled(data, _measured(numbers), numbers["note"])
+    known = " ".join(filter(None, [data, _measured(numbers), numbers["note"]]))
     return "\n\n".join(filter(None, [heading, known, commands, about, table, says]))
 
 
@@ -122,15 +122,13 @@ def differences(spec: TableSpec, values: Values) -> dict[str, dict[str, Any]]:
 def _values(spec: TableSpec, numbers: Numbers) -> Values:
     """A file's figures by random seed."""
     return {
-        (row, column): dict(zip(spec.seeds, cell["values"], strict=False))
-        for row, cells in numbers["cells"].items()
-        for column, cell in cells.items()
+        (row, column): _by_seed(spec, cell) for row, cells in numbers["cells"].items() for column, cell in cells.items()
     }
 
 
-def _filled(*sentences: str, indent: str = "") -> str:
-    text = " ".join(filter(None, sentences))
-    return textwrap.fill(text, LINE, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+def _by_seed(spec: TableSpec, cell: Mapping[str, Any]) -> dict[int, float]:
+    """A cell's figures; none where its file does not know them."""
+    return dict(zip(spec.seeds, cell["values"], strict=False))
 
 
 def _measured(numbers: Numbers) -> str:
@@ -191,19 +189,19 @@ class Figures(NamedTuple):
 
     def best(self, column: str) -> str:
         """Label of the row with the highest mean."""
-        said = [row.label for row in self.spec.rows if column not in row.without]
-        return max(said, key=lambda row: float(self.cell(row, column)["mean"]))
+        return max(self._means(column).items(), key=itemgetter(1))[0]
 
     def level(self, column: str) -> str:
         """The rows that lie within a standard deviation of the best one, in brackets; nothing where there are none."""
-        top = self.cell(self.best(column), column)
-        near = [
-            row.label
-            for row in self.spec.rows
-            if column not in row.without and top["mean"] - self.cell(row.label, column)["mean"] <= (top["std"] or 0)
-        ]
-        near.remove(self.best(column))
+        best, means = self.best(column), self._means(column)
+        least = means.pop(best) - (self.cell(best, column)["std"] or 0)
+        near = [row for row, mean in means.items() if mean >= least]
         return f" (within a standard deviation: {'; '.join(near)})" if near else ""
+
+    def _means(self, column: str) -> dict[str, float]:
+        """Label -> mean, of the rows that a column speaks of."""
+        rows = [row.label for row in self.spec.rows if column not in row.without]
+        return {row: float(self.cell(row, column)["mean"]) for row in rows}
 
     def test(self, row: str, label: str) -> dict[str, Any]:
         """`mean` difference, corrected `p` and number `n` of pairs."""
@@ -219,20 +217,17 @@ class Figures(NamedTuple):
             column: whose figures are compared.
             minus: column of the control's figures; default: the same.
         """
-        difference = paired_difference(*map(_by_seed, (self.cell(row, column), self.cell(other, minus or column))))
+        control = self.cell(other, minus or column)
+        difference = paired_difference(*(_by_seed(self.spec, cell) for cell in (self.cell(row, column), control)))
         if difference is None:
             raise InputError(f"{self.spec.title}: {row} and {other} have no figures by random seed; measure them again")
         p = "" if difference.p is None else f" (p {p_text(difference.p)})"
         return _signed(difference.mean) + p
 
     def fill(self, text: str) -> str:
-        """Markdown with what its expressions read off the table, its paragraphs wrapped."""
+        """Markdown with what its expressions read off the table."""
         names = {name: getattr(self, name) for name in ("cell", "gain", "best", "level", "test", "paired")}
-        return wrap(_environment().from_string(text).render(**names))
-
-
-def _by_seed(cell: Mapping[str, Any]) -> dict[int, float]:
-    return dict(enumerate(cell["values"]))
+        return _environment().from_string(text).render(**names)
 
 
 def anchor(title: str) -> str:
@@ -248,8 +243,14 @@ def wrap(text: str) -> str:
 def _wrapped(block: str) -> str:
     if block.startswith(("#", "|", "    ", "<")):
         return block
-    items = re.split(r"\n(?=- )", block)
-    return "\n".join(_filled(" ".join(item.split()), indent="  " if item.startswith("- ") else "") for item in items)
+    return "\n".join(map(_filled, re.split(r"\n(?=- )", block)))
+
+
+def _filled(text: str) -> str:
+    """A paragraph, or an item of a list, in lines."""
+    indent = "  " if text.startswith("- ") else ""
+    text = " ".join(text.split())
+    return textwrap.fill(text, LINE, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _environment() -> Environment:
