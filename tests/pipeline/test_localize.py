@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from joblib import Parallel, delayed
 from PIL import Image
 
 from tests.pipeline.shapes import BOX, CLASSES, judge_of, shapes_run
 from wsss.errors import InputError
 from wsss.pipeline import localize as module
+from wsss.pipeline.box_crops import classify_crops
 from wsss.pipeline.localize import fraction_of, localize
 from wsss.pipeline.run import Run
 
@@ -137,3 +139,17 @@ def test_boxes_are_cut_at_the_fraction_of_the_maps_they_are_of(
 ) -> None:
     run = make_shapes(f"cam.seed={seed}")
     assert fraction_of(run, kind) == fraction
+
+
+def top_scores(run: Run) -> list[float]:
+    """Of the left half of the first picture, and of all whole ones."""
+    half = (run.train_ids[0], (0, 0, 12, 24))
+    found = classify_crops(run, judge_of(run), [half, *((i, None) for i in run.train_ids)])
+    return [float(scores.max()) for scores in found.values()]
+
+
+def test_crops_are_loaded_by_other_processes_within_those_of_joblib(make_shapes: Make) -> None:
+    run = make_shapes()
+    expected = top_scores(run)
+    run.config.trainer.num_workers = 1
+    assert Parallel(n_jobs=2)(delayed(top_scores)(run) for _ in range(2)) == [expected, expected]

@@ -1,7 +1,7 @@
 from wsss.data.boxes import Boxes, boxes_in_mask, boxes_in_xml
 from wsss.data.cache import ImageCache
 from wsss.data.checks import Finding, ImageFacts, Survey, check_mask, check_masks, count_labels, survey
-from wsss.data.datamodule import TrainValData, derived_seed, size_loader
+from wsss.data.datamodule import TrainValData, derived_seed, loader_processes, size_loader
 from wsss.data.dataset import ImageDataset, Sample
 from wsss.data.description import VOC_CLASSES, DataDescription, describe, image_ids, read_split
 from wsss.data.files import read_mask
@@ -39,6 +39,7 @@ __all__ = [
     "image_ids",
     "image_size",
     "label_table",
+    "loader_processes",
     "palette",
     "read_image",
     "read_labels",

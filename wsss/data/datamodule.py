@@ -148,14 +148,20 @@ def _loader(dataset: ImageDataset, num_workers: int, **options: Any) -> DataLoad
     return DataLoader(
         dataset,
         collate_fn=collate,
-        num_workers=num_workers,
-        # The platform's own way: in a process of joblib's, torch would take joblib's, which loaders cannot use.
-        multiprocessing_context=get_all_start_methods()[0] if num_workers else None,
+        **loader_processes(num_workers),
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each epoch takes a number from those of the training
         **options,
     )
+
+
+def loader_processes(number: int) -> dict[str, Any]:
+    """Options of a DataLoader with so many processes, started in the platform's own way.
+
+    In a process of joblib's, as sweeps have them, torch would take joblib's way, which loaders cannot use.
+    """
+    return {"num_workers": number, "multiprocessing_context": get_all_start_methods()[0] if number else None}
 
 
 class SizeBatches(Sampler[list[int]]):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from wsss.cudnn import FamiliarSizes
 from wsss.errors import InputError, first_line
 from wsss.labels import palette as palette_of_labels
 from wsss.models.architectures import build_segmentation
@@ -48,7 +49,7 @@ class Segmenter:
         protocol: Mapping[str, Any] | None = None,
         inference: Inference = WHOLE,
     ) -> None:
-        self.model = model.eval()
+        self.model, self.sizes = model.eval(), FamiliarSizes(model)
         self.classes = list(classes)
         colors = palette_of_labels()[: len(self.classes) + 1] if palette is None else palette
         self.palette = np.array(colors, np.uint8)
@@ -62,12 +63,16 @@ class Segmenter:
     @torch.inference_mode()
     def label_maps(self, images: Sequence[Photograph]) -> list[NDArray[np.uint8]]:
         """Label maps (H, W) of photographs of one size, which go through the network together."""
-        return list(predict_labels(self.model, self._pixels(images), self.inference).cpu().numpy())
+        pixels = self._pixels(images)
+        with self.sizes.of(pixels):
+            return list(predict_labels(self.model, pixels, self.inference).cpu().numpy())
 
     @torch.inference_mode()
     def probabilities(self, image: Photograph, *, size: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Probability of each label, (L, H, W); at another `size` (H, W) if given."""
-        logits = full_logits(self.model, self._pixels([image]), self.inference, size=size)
+        pixels = self._pixels([image])
+        with self.sizes.of(pixels):
+            logits = full_logits(self.model, pixels, self.inference, size=size)
         return np.asarray(logits.softmax(dim=1)[0].cpu().numpy())
 
     def with_inference(self, inference: Inference) -> "Segmenter":

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_average_precision
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from wsss.data import center_transform, read_image
+from wsss.data import center_transform, loader_processes, read_image
 from wsss.metrics.wsol import Box
 from wsss.models import Classifier
 from wsss.pipeline.drawn_maps import probabilities
@@ -42,7 +42,8 @@ class CropDataset(Dataset[Tensor]):
 def classify_crops(run: Run, network: Classifier, crops: Sequence[Crop]) -> dict[Crop, Tensor]:
     """Probabilities (N,) of each crop; one that is named twice is looked at once."""
     wanted = list(dict.fromkeys(crops))
-    loader = DataLoader(CropDataset(run, wanted), batch_size=BATCH, num_workers=num_workers(run.config))
+    workers = loader_processes(num_workers(run.config))
+    loader = DataLoader(CropDataset(run, wanted), batch_size=BATCH, **workers)
     with torch.no_grad(), autocast(run.config):
         rows = torch.cat([network(batch.to(device_of(run.config))).float().cpu() for batch in loader])
     return dict(zip(wanted, probabilities(run, rows), strict=True))

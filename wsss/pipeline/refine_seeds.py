@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsss.cudnn import FamiliarSizes
 from wsss.data import ImageDataset, TrainValData, eval_transform, read_image
 from wsss.masks import (
     affinity_walk,
@@ -175,7 +176,10 @@ def _fit(run: Run, step: Step, network: IRN | AffinityNet, labels: Path) -> None
 def _centre(run: Run, network: IRN) -> None:
     """Make the displacements' mean over the train images 0, by which they point at centres (IRN, "mean shift")."""
     network.eval().to(device_of(run.config))
-    means = [network(image).displacement.mean(dim=(0, 2, 3)) for _, image in seed_images(run, run.train_ids)]
+    means, sizes = [], FamiliarSizes(network)
+    for _, image in seed_images(run, run.train_ids):
+        with sizes.of(image):
+            means.append(network(image).displacement.mean(dim=(0, 2, 3)))
     network.mean_displacement += torch.stack(means).mean(dim=0)
 
 
@@ -221,6 +225,7 @@ class Refinement:
         self.network: IRN | AffinityNet | None = None
         if self.config.refine in LEARNT:
             self.network = load_relations(run.folder / "relations" / "model.pt").to(device_of(run.config))
+            self.sizes = FamiliarSizes(self.network)
 
     @cached_property
     def background_power(self) -> float:
@@ -248,14 +253,14 @@ class Refinement:
 
     def _within_edges(self, network: IRN, image: Tensor, maps: Tensor) -> Tensor:
         walk = self.config.walk
-        with autocast(self.run.config):
+        with autocast(self.run.config), self.sizes.of(image):
             edge = edges(network, image, walk, size=maps.shape[1:])
         scores = random_walk(maps, edge, **walk_options(walk))
         return scores / scores.max().clamp(min=torch.finfo(scores.dtype).tiny)
 
     def _by_features(self, network: AffinityNet, image: Tensor, maps: Tensor) -> Tensor:
         walk = self.config.walk
-        with autocast(self.run.config):
+        with autocast(self.run.config), self.sizes.of(image):
             features = network(image)[0].float()
         size = maps.shape[1:]
         background = (1 - maps.amax(dim=0, keepdim=True)) ** self.background_power

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
+from wsss.cudnn import FamiliarSizes
 from wsss.data import Sample
 from wsss.memory import by_halves
 
@@ -30,6 +31,7 @@ class SeedTask(pl.LightningModule):
     def __init__(self, network: nn.Module, draw: Draw, write: Write) -> None:
         super().__init__()
         self.network, self.draw, self.write = network, draw, write
+        self.sizes = FamiliarSizes(network)
         self.pending: list[Future[None]] = []
         self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than processes
 
@@ -47,7 +49,8 @@ class SeedTask(pl.LightningModule):
             drawn = move_data_to_device(drawn, torch.device("cpu"))
             return [{kind: maps[place] for kind, maps in drawn.items()} for place in range(len(places))]
 
-        drawn = by_halves(draw, range(len(batch.images)))
+        with self.sizes.of(batch.images):
+            drawn = by_halves(draw, range(len(batch.images)))
         self._wait()
         self.pending = [self.writer.submit(self._write, batch.ids, present, drawn)]
 

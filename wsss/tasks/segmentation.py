@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from wsss.cudnn import FamiliarSizes
 from wsss.data import VOID, Sample
 from wsss.metrics import confusion_matrix, iou
 from wsss.models import Inference, SegmentationNetwork, predict_labels
@@ -71,6 +72,7 @@ class SegmenterTask(PolyTask):
         super().__init__(model, optimizer, head=model.head_parameters, **options)
         self.val_iou = PooledIoU(num_labels)
         self.inference = Inference(resize_long=eval_resize_long)
+        self.sizes = FamiliarSizes(model)
         self.loss = partial(mask_loss, bootstrap=bootstrap, hardest=hardest)
         self.register_buffer("label_weights", label_weights, persistent=False)
         for name in ("labelled", "predicted"):
@@ -99,7 +101,8 @@ class SegmenterTask(PolyTask):
 
     def validation_step(self, batch: Sample, batch_idx: int) -> None:
         """Collect label maps of whole images; see `EqualLengths` for batches without ids."""
-        predicted, own = predict_labels(self.model, batch.images, self.inference), len(batch.ids)
+        with self.sizes.of(batch.images):
+            predicted, own = predict_labels(self.model, batch.images, self.inference), len(batch.ids)
         self.val_iou.update(predicted[:own], batch.masks[:own])
 
     def on_validation_epoch_end(self) -> None:
