@@ -45,6 +45,13 @@ def test_c_mwp_of_a_network_of_relus_is_taken() -> None:
     check_options(compose_config("experiment=smoke", "cam=c_mwp", "cam.stages=[stage3,stage5]"))
 
 
+def test_c_mwp_is_tried_from_the_shallowest_stage_that_is_drawn() -> None:
+    last = ["experiment=smoke", "cam=c_mwp", "cam.stages=[stage5]", "backbone.name=efficientnet_b0"]
+    check_options(compose_config(*last))  # nothing follows the last stage
+    with pytest.raises(InputError, match="c_mwp cannot be drawn from this backbone"):
+        check_options(compose_config(*last, "cam.drawn_stages=[stage4,stage5]"))
+
+
 @pytest.mark.parametrize("override", REFUSED)
 def test_a_value_out_of_range_is_named(override: str) -> None:
     config = compose_config("experiment=smoke", override)
