@@ -98,7 +98,7 @@ def read_numbers(spec: TableSpec, path: Path) -> Numbers:
         raise InputError(f"{path}: not readable ({error}); measure {path.stem} again") from None
     if (numbers["commands"], numbers["seeds"]) != (spec.commands, spec.seeds):
         raise InputError(f"{path}: measured by other commands than the table has now; measure {path.stem} again")
-    numbers.setdefault("against", differences(spec, _values(spec, numbers)))
+    numbers["against"] = differences(spec, _values(spec, numbers))
     return numbers
 
 
@@ -127,8 +127,8 @@ def _values(spec: TableSpec, numbers: Numbers) -> Values:
 
 
 def _by_seed(spec: TableSpec, cell: Mapping[str, Any]) -> dict[int, float]:
-    """A cell's figures; none where its file does not know them."""
-    return dict(zip(spec.seeds, cell["values"], strict=False))
+    """A cell's figures."""
+    return dict(zip(spec.seeds, cell["values"], strict=True))
 
 
 def _measured(numbers: Numbers) -> str:
@@ -219,8 +219,7 @@ class Figures(NamedTuple):
         """
         control = self.cell(other, minus or column)
         difference = paired_difference(*(_by_seed(self.spec, cell) for cell in (self.cell(row, column), control)))
-        if difference is None:
-            raise InputError(f"{self.spec.title}: {row} and {other} have no figures by random seed; measure them again")
+        assert difference is not None  # all rows have the table's random seeds
         p = "" if difference.p is None else f" (p {p_text(difference.p)})"
         return _signed(difference.mean) + p
 
